@@ -1,0 +1,146 @@
+"""Small objects to train with: they take milliseconds and are built the same way each time."""
+
+import io
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wgan_cli.constraints import CONSTRAINTS
+from wgan_cli.data.batches import Batches
+from wgan_cli.losses import LOSSES
+from wgan_cli.networks import CRITICS, GENERATORS
+from wgan_cli.optimizers import OPTIMIZERS
+from wgan_cli.training.ema import ema_of
+from wgan_cli.training.loop import Rules, train
+from wgan_cli.training.state import TrainingState
+from wgan_cli.training.streams import Purpose, Streams
+
+CPU = torch.device("cpu")
+SIZE = 8
+LATENT_DIM = 3
+
+
+def uint8_images(count: int, channels: int = 1, size: int = SIZE) -> Tensor:
+    """Noise, always the same."""
+    random = torch.Generator().manual_seed(count)
+    return torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8, generator=random)
+
+
+def batches(images: Tensor, batch_size: int, streams: Streams, purpose: Purpose = "critic images") -> Batches:
+    """Shuffled as a run shuffles them."""
+    return Batches(images, batch_size, CPU, lambda epoch: streams.at(purpose, epoch))
+
+
+def make_rules(
+    loss: str = "wasserstein",
+    constraint: str = "clip",
+    n_critic: int = 2,
+    batch_size: int = 4,
+    images: Tensor | None = None,
+    seed: int = 11,
+    **replaced: Any,
+) -> Rules:
+    """Rules over 14 small images, three batches an epoch, unless other parts replace them."""
+    streams = Streams(seed, CPU)
+    data = uint8_images(14) if images is None else images
+    parts: dict[str, Any] = {
+        "loss": LOSSES[loss](),
+        "constraint": CONSTRAINTS[constraint](),
+        "n_critic": n_critic,
+        "batch_size": batch_size,
+        "images": batches(data, batch_size, streams),
+        "generator_images": batches(data, batch_size, streams, "generator images"),
+        "streams": streams,
+        "autocast": nullcontext,
+    }
+    return Rules(**{**parts, **replaced})
+
+
+def make_state(
+    networks: str = "mlp",
+    optimizer: str = "rmsprop",
+    constraint: str = "clip",
+    ema: bool = False,
+    seed: int = 0,
+    learning_rate: float = 0.01,
+    eps: float = 1e-8,
+    critic: nn.Module | None = None,
+    **normalization: str,
+) -> TrainingState:
+    """Two small networks and their optimizers.
+
+    Args:
+        networks: ``mlp`` or ``dcgan``, both players.
+        optimizer: Its name.
+        constraint: The name of what wraps the critic.
+        ema: Whether to keep an average.
+        seed: Of the first weights.
+        learning_rate: Of both: large, so that few updates change much.
+        eps: Of both optimizers.
+        critic: In place of the usual one.
+        **normalization: ``generator`` and ``critic_normalization``, where they are not the networks' own.
+    """
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"width": 2} if networks == "dcgan" else {"hidden_sizes": (6, 5)}
+    of = {
+        player: {"normalization": normalization[key]} if key in normalization else {}
+        for player, key in (("generator", "generator_normalization"), ("critic", "critic_normalization"))
+    }
+    generator = GENERATORS[networks](SIZE, 1, latent_dim=LATENT_DIM, **sizes, **of["generator"])
+    critic = CRITICS[networks](SIZE, 1, **sizes, **of["critic"]) if critic is None else critic
+    critic = CONSTRAINTS[constraint]().wrap(critic)
+    optimizers = OPTIMIZERS[optimizer](generator, critic, learning_rate=learning_rate, eps=eps)
+    return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)
+
+
+def updates(count: int, look: Callable[[TrainingState], None] | None = None) -> Callable[[TrainingState], bool]:
+    """Return an ``after_update`` that stops after ``count`` updates of either player, looking after each."""
+    left = count
+
+    def after_update(state: TrainingState) -> bool:
+        nonlocal left
+        left -= 1
+        if look is not None:
+            look(state)
+        return left <= 0
+
+    return after_update
+
+
+def train_for(state: TrainingState, rules: Rules, count: int) -> TrainingState:
+    """Train for so many updates of either player, and return the state."""
+    if count:
+        train(state, rules, updates(count))
+    return state
+
+
+def through_a_file(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint written and read again would hold."""
+    file = io.BytesIO()
+    torch.save(saved, file)
+    file.seek(0)
+    loaded: dict[str, Any] = torch.load(file, weights_only=True)
+    return loaded
+
+
+def bits(value: Any, path: str = "") -> dict[str, Any]:
+    """Flatten nested state into path → exact bytes, so that NaN equals itself and −0 does not equal 0."""
+    if isinstance(value, nn.Module):
+        return bits(dict(value.state_dict()), path)
+    if isinstance(value, TrainingState):
+        return bits(value.state_dict(), path)
+    if isinstance(value, Tensor):
+        return {path: (value.dtype, tuple(value.shape), value.detach().contiguous().numpy().tobytes())}
+    if isinstance(value, dict):
+        return {name: leaf for key, part in value.items() for name, leaf in bits(part, f"{path}/{key}").items()}
+    if isinstance(value, list | tuple):
+        return bits(dict(enumerate(value)), path)
+    return {path: value}
+
+
+def weights(network: nn.Module) -> dict[str, Any]:
+    """The exact bytes of a network's parameters, without its buffers."""
+    return bits(dict(network.named_parameters()))

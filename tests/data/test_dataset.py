@@ -1,0 +1,81 @@
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from wgan_cli.data import DATASETS
+from wgan_cli.data.dataset import fit, subset
+from wgan_cli.parameters import SettingError, bind
+
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
+
+
+def test_subset_keeps_everything_without_a_limit_that_binds() -> None:
+    assert subset(5, None, 0).tolist() == [0, 1, 2, 3, 4]
+    assert subset(5, 9, 0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_subset_is_seeded_ascending_and_without_repetition() -> None:
+    chosen = subset(1000, 50, 3)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert len(chosen) == 50
+    assert chosen.max() > 500  # not merely the first ones
+    assert torch.equal(chosen, subset(1000, 50, 3))
+    assert not torch.equal(chosen, subset(1000, 50, 4))
+
+
+def test_fit_leaves_images_that_fit_alone() -> None:
+    images = torch.randint(256, (3, 1, 8, 8), dtype=torch.uint8)
+    assert fit(images, 8, 1) is images
+
+
+def test_fit_repeats_grey_and_turns_color_to_luma() -> None:
+    grey = torch.randint(256, (200, 1, 8, 8), dtype=torch.uint8)
+    assert torch.equal(fit(grey, 8, 3), grey.expand(-1, 3, -1, -1))
+    red_green_blue = torch.eye(3, dtype=torch.uint8).mul(255).view(3, 3, 1, 1).expand(-1, -1, 8, 8)
+    assert fit(red_green_blue, 8, 1)[:, 0, 0, 0].tolist() == [76, 150, 29]
+
+
+@pytest.mark.parametrize("size", [8, 28, 100])
+def test_fit_resamples_without_wrapping_around(size: int) -> None:
+    images = torch.zeros(130, 1, 28, 28, dtype=torch.uint8)
+    images[:, :, :, 14:] = 255  # a sharp edge makes bicubic interpolation overshoot
+    fitted = fit(images, size, 1)
+    assert fitted.shape == (130, 1, size, size)
+    assert fitted.dtype == torch.uint8
+    assert (fitted[:, :, :, : size // 2 - 1] < 30).all()
+    assert (fitted[:, :, :, size // 2 + 1 :] > 225).all()
+
+
+def test_fit_averages_what_it_shrinks() -> None:
+    checkered = (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).mul(255).to(torch.uint8)
+    assert (fit(checkered.view(1, 1, 32, 32), 8, 1).float() - 127.5).abs().max() < 10
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_yaml_file_holds_each_parameter_with_its_default(name: str) -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    assert isinstance(settings, dict)
+    assert settings.pop("name") == name
+    parameters = inspect.signature(DATASETS[name]).parameters
+    assert list(settings) == list(parameters)
+    for key, parameter in parameters.items():
+        assert settings[key] == ("???" if parameter.default is parameter.empty else parameter.default)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("glyphs", "image_size", 7),
+        ("glyphs", "channels", 2),
+        ("glyphs", "limit", 0),
+        ("mnist", "seed", -1),
+        ("image_folder", "test_fraction", 1.0),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(name: str, setting: str, value: float) -> None:
+    settings = {"name": name} | ({} if name == "glyphs" else {"root": "nowhere"}) | {setting: value}
+    with pytest.raises(SettingError, match=rf"^dataset\.{setting}={value}: must be"):
+        bind(DATASETS[name], settings, "dataset")

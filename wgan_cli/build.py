@@ -1,0 +1,224 @@
+"""Settings to objects: the one place that knows both."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint
+from wgan_cli.data import DATASETS
+from wgan_cli.data.batches import Batches
+from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision
+from wgan_cli.losses import LOSSES
+from wgan_cli.networks import CRITICS, GENERATORS
+from wgan_cli.optimizers import OPTIMIZERS
+from wgan_cli.parameters import SettingError, bind, checked, choose
+from wgan_cli.players import Generator
+from wgan_cli.run.cadence import Cadence
+from wgan_cli.run.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+from wgan_cli.run.plan import describe_run
+from wgan_cli.run.session import GRID_IMAGES, Run
+from wgan_cli.settings import CHANGEABLE, Settings
+from wgan_cli.training.ema import ema_of
+from wgan_cli.training.loop import Rules
+from wgan_cli.training.state import TrainingState
+from wgan_cli.training.streams import Streams
+
+
+def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
+    """Build everything that a run needs, and find every mistake on the way.
+
+    Args:
+        settings: Of a new run, or those that :func:`resumed_settings` returned.
+        checkpoint: Where a run goes on from.
+
+    Raises:
+        SettingError: If a setting cannot be used, alone or beside another.
+    """
+    device = resolve_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    constraint, settings = _resolve_constraint(settings)
+    assert settings.n_critic is not None
+    loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
+    _check_parts(settings)
+
+    dataset = bind(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
+    images = dataset.train
+    if settings.batch_size > len(images):
+        raise SettingError("batch_size", settings.batch_size, f"must be at most the {len(images):,} training images")
+
+    channels, height, width = images.shape[1:]
+    streams = Streams(settings.seed, device)
+    streams.seed_global("network weights", 0)
+    generator = build_generator(settings.generator, (channels, height, width))
+    streams.seed_global("network weights", 1)
+    critic = _build_critic(settings.critic, (channels, height, width), constraint)
+    for network in (generator, critic):
+        network.to(device).to(memory_format=torch.channels_last)
+    optimizers = bind(
+        choose(OPTIMIZERS, settings.optimizer, "optimizer"),
+        settings.optimizer,
+        "optimizer",
+        generator=generator,
+        critic=critic,
+    )
+    state = TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None)
+
+    stored = images.to(device) if fits(images.nbytes, device) else images
+    batches = [
+        Batches(stored, settings.batch_size, device, partial(streams.at, purpose))
+        for purpose in ("critic images", "generator images")
+    ]
+    rules = Rules(
+        loss=loss,
+        constraint=constraint,
+        n_critic=settings.n_critic,
+        batch_size=settings.batch_size,
+        images=batches[0],
+        generator_images=batches[1],
+        streams=streams,
+        autocast=autocast(precision, device),
+    )
+    cadence = Cadence(
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        updates_per_epoch=batches[0].per_epoch,
+        n_critic=settings.n_critic,
+        log_every=settings.log.every,
+        sample_every=settings.sample.every,
+        checkpoint_every=settings.checkpoint.every,
+    )
+    if checkpoint is not None:
+        _restore(state, checkpoint)
+    config = asdict(settings)
+    described = f"{settings.dataset['name']}, {len(images):,} to train on, {channels}×{height}×{width}"
+    return Run(
+        config=config,
+        state=state,
+        rules=rules,
+        cadence=cadence,
+        max_minutes=settings.max_minutes,
+        seed=settings.seed,
+        real=images[:GRID_IMAGES].clone(),
+        plan=describe_run(config, state, cadence, described, precision),
+    )
+
+
+def build_generator(settings: Mapping[str, Any], image_shape: tuple[int, int, int]) -> Generator:
+    """Build a generator for images of a shape (channels, size, size), from the registry alone.
+
+    Raises:
+        SettingError: If its settings cannot be used.
+    """
+    part = choose(GENERATORS, settings, "generator")
+    return bind(part, settings, "generator", image_size=image_shape[1], channels=image_shape[0])
+
+
+def resume_run(folder: Path, changed: Settings, given: list[str]) -> Run:
+    """Build the run that goes on where a folder's last checkpoint ends.
+
+    Args:
+        folder: A run's folder.
+        changed: The settings of the command line, of which only those count that a resumed run may change.
+        given: The keys that the command line names.
+
+    Raises:
+        SettingError: If there is nothing to go on with, or a key is given that must stay as it was.
+    """
+    if not folder.is_dir():
+        raise SettingError("resume", folder, "is no folder; give the folder of a run")
+    checkpoint = load_checkpoint(find_checkpoint(folder, "resume"), "resume")
+    settings = bind(Settings, checkpoint.config)
+    allowed = {}
+    for key in given:
+        top = key.partition(".")[0]
+        if top == "resume":
+            continue
+        if top not in CHANGEABLE:
+            raise SettingError(
+                "resume", folder, f"a run that goes on keeps its {key}; it may change {', '.join(CHANGEABLE)}"
+            )
+        allowed[top] = getattr(changed, top)
+    return build_run(replace(settings, **allowed), checkpoint)
+
+
+def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint") -> Generator:
+    """Load the trained generator from a checkpoint, ready to draw images.
+
+    Args:
+        path: A checkpoint file, or the folder of a run, whose newest checkpoint counts.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+        key: What to call the path in messages.
+
+    Returns:
+        The averaged generator where there is one, in eval mode: latents (batch, generator.latent_dim), N(0, I), to
+        float32 images (batch, channels, height, width) in [-1, 1].
+
+    Raises:
+        SettingError: If there is no checkpoint, or it cannot be used.
+    """
+    target = resolve_device(device)
+    file = find_checkpoint(Path(path), key)
+    checkpoint = load_checkpoint(file, key)
+    weights = checkpoint.state.get("ema") or checkpoint.state.get("generator") or {}
+    try:
+        with torch.device("meta"):  # nothing is allocated before the shapes have been compared
+            generator = build_generator(checkpoint.config["generator"], checkpoint.image_shape)
+        generator.load_state_dict(weights, assign=True)
+    except (SettingError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SettingError(key, path, f"does not hold the generator that it describes ({reason})") from error
+    return generator.to(target).eval().requires_grad_(False)
+
+
+def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings]:
+    """Build the constraint and settle what ``n_critic: null`` and ``clip_value: null`` leave to it."""
+    part = choose(CONSTRAINTS, settings.constraint, "constraint")
+    chosen = dict(settings.constraint)
+    if settings.clip_value is not None:
+        if not issubclass(part, Clip):
+            allowed = f"constraint={chosen['name']} does not clip; leave clip_value out or choose constraint=clip"
+            raise SettingError("clip_value", settings.clip_value, allowed)
+        chosen["clip_value"] = settings.clip_value
+    constraint = bind(part, chosen, "constraint")
+    return constraint, replace(
+        settings,
+        constraint=chosen,
+        clip_value=constraint.clip_value if isinstance(constraint, Clip) else None,
+        n_critic=settings.n_critic or constraint.usual_n_critic,
+    )
+
+
+def _build_critic(settings: Mapping[str, Any], image_shape: tuple[int, int, int], constraint: Constraint) -> nn.Module:
+    part = choose(CRITICS, settings, "critic")
+    critic = bind(part, settings, "critic", image_size=image_shape[1], channels=image_shape[0])
+    if constraint.penalizes_gradients and any(isinstance(module, _BatchNorm) for module in critic.modules()):
+        raise SettingError(
+            "critic.normalization",
+            settings.get("normalization", "batch"),
+            "with BatchNorm a score depends on the whole batch, and a gradient penalty is about single images; "
+            "use critic.normalization=layer or none",
+        )
+    return constraint.wrap(critic)
+
+
+def _check_parts(settings: Settings) -> None:
+    """Find what is wrong with any part's settings before the data is read, which may take minutes."""
+    image, players = ("image_size", "channels"), ("generator", "critic")
+    checked(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
+    checked(choose(GENERATORS, settings.generator, "generator"), settings.generator, "generator", image)
+    checked(choose(CRITICS, settings.critic, "critic"), settings.critic, "critic", image)
+    checked(choose(OPTIMIZERS, settings.optimizer, "optimizer"), settings.optimizer, "optimizer", players)
+
+
+def _restore(state: TrainingState, checkpoint: Checkpoint) -> None:
+    try:
+        state.load_state_dict(checkpoint.state)
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SettingError("resume", "checkpoint", f"does not fit the run that it describes ({reason})") from error

@@ -1,0 +1,107 @@
+"""From the words of a command line to one composed configuration, without touching the disk.
+
+Hydra's own way to run a command makes its folder before anybody has looked at the settings. So a single run is composed
+here; sweeps and whatever only informs (--help, --cfg, completion) are left to Hydra, which knows them.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from wgan_cli.cli.errors import UsageError
+from wgan_cli.parameters import nearest
+from wgan_cli.settings import CONF_DIR
+
+FLAGS = (
+    "--cfg", "--config-dir", "--config-name", "--config-path", "--help", "--hydra-help", "--info", "--multirun",
+    "--package", "--resolve", "--run", "--shell-completion", "--shell_completion", "--version",
+    "-c", "-cd", "-cn", "-cp", "-h", "-i", "-m", "-p", "-r", "-sc",
+)  # fmt: skip
+
+
+def check_flags(arguments: Sequence[str]) -> None:
+    """Refuse flags that there are not, of which the usual one is a setting with dashes, and values without a key.
+
+    Raises:
+        UsageError: With the way to write it.
+    """
+    for argument in arguments:
+        flag, _, value = argument.partition("=")
+        if flag.startswith("-") and flag not in FLAGS:
+            setting = f"{flag.lstrip('-').replace('-', '_')}={value or '...'}"
+            raise UsageError(f"{flag}: no such flag{nearest(flag, FLAGS)}; a setting is written key=value: {setting}")
+        if not flag:
+            raise UsageError(f"{argument!r} cannot be read; a setting is written key=value, as in n_critic=5")
+
+
+def composed(config_name: str, arguments: Sequence[str]) -> DictConfig | None:
+    """Compose the configuration of a single run.
+
+    Args:
+        config_name: The primary configuration, unless the arguments name another.
+        arguments: The words of the command line.
+
+    Returns:
+        The configuration, with Hydra's own part under ``hydra``; or None if this is for Hydra to run: a sweep, or a
+        flag that only informs.
+
+    Raises:
+        HydraException: If it cannot be composed.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-name", "-cn", default=config_name)
+    known, rest = parser.parse_known_args(list(arguments))
+    if any(argument.startswith("-") for argument in rest):
+        return None
+    folder = None if known.config_dir is None else Path(known.config_dir).resolve()
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--config-dir {known.config_dir}: no such folder")
+    UserOptions.folder = folder
+    Plugins.instance().register(UserOptions)
+    with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{config_name}", version_base="1.3"):
+        config = compose(known.config_name, rest, return_hydra_config=True)
+    if config.hydra.mode == RunMode.MULTIRUN:
+        return None
+    HydraConfig.instance().set_config(config)  # for ${hydra:...} in the run's folder
+    return config
+
+
+class UserOptions(SearchPathPlugin):
+    """Adds the folder of ``--config-dir`` to where options are looked up, as Hydra's own main does."""
+
+    folder: Path | None = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Put the folder last but for the schemas: it adds options and shadows none."""
+        if self.folder is not None:
+            search_path.prepend("command-line", f"file://{self.folder}", SearchPathQuery(provider="schema"))
+
+
+def hand_to_hydra(config_name: str, task: Callable[[DictConfig], None]) -> None:
+    """Let Hydra parse the process's arguments and run the task, once for each job of a sweep."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises its errors then, instead of printing them and exiting with 1
+    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return the settings as plain data, interpolations resolved, without Hydra's own part and recipes' names.
+
+    Raises:
+        OmegaConfBaseException: If a mandatory value is missing, or an interpolation leads nowhere.
+    """
+    settings = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    content = OmegaConf.to_container(OmegaConf.create(settings, parent=None), resolve=True, throw_on_missing=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key != "experiment"}

@@ -1,0 +1,138 @@
+"""The command ``wgan-train``."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from wgan_cli import __version__
+from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
+from wgan_cli.cli.errors import BUG, exit_code, explain, report
+from wgan_cli.parameters import bind
+from wgan_cli.settings import Settings
+
+log = logging.getLogger("wgan_cli")
+
+
+def main() -> None:
+    """Run ``wgan-train`` with the process's arguments, and exit."""
+    report("wgan-train", lambda: train(sys.argv[1:]))
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Train what the arguments ask for: one run, or each job of a sweep; return the exit code."""
+    if "--version" in arguments:
+        print(f"wgan-cli {__version__}")
+        return 0
+    check_flags(arguments)
+    _log_to_stdout()
+    config = composed("train", arguments)
+    if config is None:
+        return _sweep()
+    return _run(config, Path(config.hydra.run.dir), list(config.hydra.overrides.task))
+
+
+def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
+    """Train one run in a folder of its own, or go on in that of an earlier one; return the exit code."""
+    settings = bind(Settings, plain(config))
+
+    from wgan_cli.build import build_run, resume_run  # imports torch: not before the settings have been looked at
+    from wgan_cli.run.folder import RunFolder
+    from wgan_cli.run.session import execute
+
+    if settings.resume is None:
+        folder = RunFolder(path)
+        run = build_run(settings)
+    else:
+        folder = RunFolder(Path(settings.resume))
+        run = resume_run(folder.path, settings, [override.lstrip("+~").partition("=")[0] for override in overrides])
+    plan = f"{run.plan}\n{'results':<12}{folder.path}"
+    if settings.dry_run:
+        log.info(plan)
+        return 0
+    if settings.resume is None:
+        folder.create(run.config, overrides)
+    with _log_to_file(folder.log):
+        log.info(plan)
+        ending = execute(run, folder)
+        go_on = f"wgan-train resume={folder.path}"
+        if isinstance(ending, signal.Signals):
+            log.info("stopped by %s after step %d and saved; go on with: %s", ending.name, run.state.step, go_on)
+            return 128 + ending
+        if ending == "out of time":
+            log.info("max_minutes are over after step %d; go on with: %s", run.state.step, go_on)
+        else:
+            log.info("finished after step %d; draw images with: wgan-sample checkpoint=%s", run.state.step, folder.path)
+    return 0
+
+
+def _sweep() -> int:
+    """Let Hydra run each job of a sweep, in this process, one after the other; return the exit code."""
+    failures: list[tuple[str, str, int]] = []
+
+    def job(config: DictConfig) -> None:
+        hydra_config = HydraConfig.get()
+        overrides = list(hydra_config.overrides.task)
+        try:
+            code = _run(config, Path(hydra_config.runtime.output_dir), overrides)
+        except Exception as error:
+            reason = explain(error)
+            log.error("%s", reason, exc_info=exit_code(error) == BUG)
+            failures.append((f"{hydra_config.job.num}: {' '.join(overrides)}", reason, exit_code(error)))
+            return
+        finally:
+            _free_memory()
+        if code:
+            raise SystemExit(code)  # a signal stopped the job, and means the sweep
+
+    hand_to_hydra("train", job)
+    if not failures:
+        return 0
+    log.error("%d of the jobs failed:", len(failures))
+    for name, reason, _ in failures:
+        log.error("  #%s\n      %s", name, reason.replace("\n", "\n      "))
+    return failures[0][2]
+
+
+def _free_memory() -> None:
+    """Give back what a job held, before the next one begins."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers = [handler]
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+
+
+@contextmanager
+def _log_to_file(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    except Exception as error:
+        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), None))
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+if __name__ == "__main__":
+    main()

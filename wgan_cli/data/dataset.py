@@ -1,0 +1,70 @@
+"""What every dataset becomes: arrays of uint8 images with a train and a test part."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wgan_cli.parameters import Range
+
+ImageSize = Annotated[int, Range(8, 256)]
+Channels = Literal[1, 3]
+Limit = Annotated[int, Range(1)] | None
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images as they live in memory, in the training part and in a test part that training never sees.
+
+    Attributes:
+        train: uint8, (N, channels, size, size).
+        test: uint8, (M, channels, size, size); M may be 0.
+        train_labels: int64, (N,), classes from 0 up, or None where there are none.
+        test_labels: int64, (M,), or None.
+    """
+
+    train: Tensor
+    test: Tensor
+    train_labels: Tensor | None = None
+    test_labels: Tensor | None = None
+
+
+def subset(count: int, limit: int | None, seed: int) -> Tensor:
+    """Choose which of ``count`` images a limited dataset keeps: a seeded subset, in the order they had.
+
+    Returns:
+        int64 indices, (min(count, limit),), ascending; the choice depends on nothing but the arguments.
+    """
+    if limit is None or limit >= count:
+        return torch.arange(count)
+    chosen = np.random.default_rng([seed, count]).permutation(count)[:limit]
+    return torch.from_numpy(np.sort(chosen))
+
+
+def fit(images: Tensor, image_size: int, channels: int) -> Tensor:
+    """Bring square images to a size and a number of channels.
+
+    Args:
+        images: uint8, (N, 1 or 3, size, size).
+        image_size: Pixels along a side. Where it differs, an antialiased bicubic filter resamples.
+        channels: 1 turns colour to luma (ITU-R 601-2, as Pillow's ``convert("L")``), 3 repeats grey.
+
+    Returns:
+        uint8, (N, channels, image_size, image_size).
+    """
+    if images.shape[1:] == (channels, image_size, image_size):
+        return images
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    fitted = torch.empty(len(images), channels, image_size, image_size, dtype=torch.uint8)
+    for start in range(0, len(images), 128):  # in parts, as floats take memory
+        part = images[start : start + 128].float()
+        if channels == 1 and part.shape[1] == 3:
+            part = (part * luma).sum(1, keepdim=True)
+        if part.shape[-1] != image_size:
+            part = F.interpolate(part, (image_size, image_size), mode="bicubic", antialias=True)
+        fitted[start : start + 128] = part.round().clamp(0, 255)
+    return fitted

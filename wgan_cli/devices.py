@@ -1,0 +1,50 @@
+"""Which device and which precision a run gets."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Literal
+
+import torch
+
+from wgan_cli.parameters import SettingError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name: ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        SettingError: If there is no such device, or not on this machine.
+    """
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise SettingError("device", name, "must be auto, cpu, cuda or a certain GPU as in cuda:1")
+    if kind == "cuda" and not available:
+        raise SettingError("device", name, "there is no CUDA device here, or this torch cannot use it; try device=cpu")
+    if index and int(index) >= torch.cuda.device_count():
+        raise SettingError("device", name, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return torch.device(name)
+
+
+def resolve_precision(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+    """Return the precision of forward passes: ``auto`` is bf16 where the device computes in it natively, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "fp32"
+
+
+def autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """Return what opens a context in which forward passes run in this precision."""
+    return partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def fits(nbytes: int, device: torch.device) -> bool:
+    """Say whether an array may live on the device and leave at least half of its free memory to training."""
+    return device.type == "cpu" or nbytes < torch.cuda.mem_get_info(device)[0] / 2

@@ -1,0 +1,16 @@
+"""The networks: generators and critics, each usable with every other.
+
+A generator takes ``image_size`` and ``channels`` and settings of its own, has a ``latent_dim`` and maps latents
+(batch, latent_dim) to images in [-1, 1]; a critic maps images to scores (batch,).
+"""
+
+from collections.abc import Callable
+
+from wgan_cli.networks.dcgan import DCGANCritic, DCGANGenerator
+from wgan_cli.networks.mlp import MLPCritic, MLPGenerator
+from wgan_cli.players import Critic, Generator
+
+GENERATORS: dict[str, Callable[..., Generator]] = {"dcgan": DCGANGenerator, "mlp": MLPGenerator}
+CRITICS: dict[str, Callable[..., Critic]] = {"dcgan": DCGANCritic, "mlp": MLPCritic}
+
+__all__ = ["CRITICS", "GENERATORS"]

@@ -1,0 +1,140 @@
+"""Checkpoints: written whole or not at all, read without running anything that they say."""
+
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wgan_cli.parameters import SettingError
+from wgan_cli.run.failure import RunFailedError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds, all of it plain data and tensors.
+
+    Attributes:
+        config: Every setting of the run that was in force.
+        image_shape: (channels, height, width) of the images.
+        state: ``TrainingState.state_dict()``.
+        versions: Of what wrote it, by name.
+    """
+
+    config: dict[str, Any]
+    image_shape: tuple[int, int, int]
+    state: dict[str, Any]
+    versions: dict[str, str]
+
+
+def save_checkpoint(
+    path: Path, config: Mapping[str, Any], image_shape: tuple[int, int, int], state: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint to a temporary file, flush it to the disk, and rename it into place.
+
+    Raises:
+        RunFailedError: If it cannot be written; what was at ``path`` before is still there.
+    """
+    content = {
+        "format": FORMAT,
+        "config": dict(config),
+        "image_shape": image_shape,
+        "state": dict(state),
+        "versions": {name: version(name) for name in ("wgan-cli", "torch", "torchvision")},
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        size = buffer.tell() / 1e6
+        raise RunFailedError(f"could not save {path}, {size:.1f} MB: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def link_checkpoint(existing: Path, path: Path) -> None:
+    """Make ``path`` another name of an existing checkpoint, or a copy where the file system has no hard links."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(existing, partial)
+    except OSError:
+        partial.write_bytes(existing.read_bytes())
+    partial.replace(path)
+    partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing
+    _flush_folder(path.parent)
+
+
+def find_checkpoint(path: Path, key: str) -> Path:
+    """Return the checkpoint that a file or a run folder stands for: the folder's ``checkpoints/last.pt``.
+
+    Raises:
+        SettingError: If there is none.
+    """
+    if not path.exists():
+        raise SettingError(key, path, "does not exist")
+    found = path / "checkpoints" / "last.pt" if path.is_dir() else path
+    if not found.is_file():
+        raise SettingError(key, path, "is no run folder with a checkpoint: there is no checkpoints/last.pt in it")
+    return found
+
+
+def load_checkpoint(path: Path, key: str) -> Checkpoint:
+    """Read a checkpoint onto the CPU. Nothing in it is executed, imported or resolved.
+
+    Args:
+        path: A file.
+        key: The setting that named it, for messages.
+
+    Raises:
+        SettingError: If it is none of ours, or damaged.
+    """
+    problem = _archive_problem(path)
+    if problem:
+        raise SettingError(key, path, f"is no checkpoint, or a damaged one: {problem}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds on a foreign or crafted file
+        reason = str(error).partition("\n")[0][:100]
+        raise SettingError(key, path, f"is no checkpoint of wgan-train ({type(error).__name__}: {reason})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict) or "state" not in content:
+        raise SettingError(key, path, "is no checkpoint of wgan-train: it lacks what one holds")
+    if content.get("format") != FORMAT:
+        raise SettingError(key, path, f"has format {content.get('format')}; this version reads format {FORMAT}")
+    return Checkpoint(content["config"], tuple(content["image_shape"]), content["state"], content["versions"])
+
+
+def _archive_problem(path: Path) -> str | None:
+    """Say what is wrong with the archive: torch itself reads most flipped bits without a word."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                return "it has compressed entries"
+            damaged = archive.testzip()
+            return f"checksum of {damaged} differs" if damaged else None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+        return str(error)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in the folder last through a power cut, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,34 @@
+"""Tables of numbers by step, as CSV."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+METRICS = ("step", "epoch", "critic_updates", "critic_loss", "penalty", "generator_loss", "wasserstein_estimate")
+TIMING = ("step", "epoch", "critic_updates", "seconds", "images_per_second")
+
+
+class Table:
+    """A CSV file with a header, to which rows are added; each is on disk when :meth:`add` returns.
+
+    Args:
+        path: The file; what it held is replaced, but for the rows to keep.
+        columns: The header.
+        keep: Rows of an earlier part of the run that are to stay. What follows them, a stopped run wrote after its
+            last checkpoint.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:
+        kept: list[str] = []
+        if keep and path.is_file():
+            kept = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
+        self._path = path
+        self._columns = columns
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text("\n".join([",".join(columns), *kept, ""]), encoding="utf-8")
+        partial.replace(path)
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Add a row; a column that it lacks stays empty."""
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow([row.get(column, "") for column in self._columns])

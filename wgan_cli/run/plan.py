@@ -1,0 +1,81 @@
+"""What a run is going to do, in a few lines, before it does it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from wgan_cli.run.cadence import Cadence
+from wgan_cli.training.state import TrainingState
+
+
+def describe_run(config: Mapping[str, Any], state: TrainingState, cadence: Cadence, images: str, precision: str) -> str:
+    """Return the plan.
+
+    Args:
+        config: Every setting in force.
+        state: The players; where they have come already, if the run goes on.
+        cadence: How long, and what is written when.
+        images: The data in words.
+        precision: Of forward passes.
+    """
+    device = str(state.device)
+    if state.device.type == "cpu":
+        device += f", {torch.get_num_threads()} threads"
+    elif state.device.type == "cuda":
+        device += f" ({torch.cuda.get_device_name(state.device)})"
+    optimizer, constraint = _settings(config["optimizer"]), _settings(config["constraint"])
+    files = max(1, -(-cadence.epochs // cadence.checkpoint_every))
+    size = checkpoint_bytes(state)
+    limits = [
+        f"{config[key]} {word}" for key, word in (("max_steps", "steps"), ("max_minutes", "minutes")) if config[key]
+    ]
+    lines = {
+        "device": f"{device}, {precision}",
+        "images": f"{images}, batches of {config['batch_size']}",
+        "generator": f"{config['generator']['name']}, {_count(state.generator):,} parameters"
+        + (", averaged for samples" if state.ema else ""),
+        "critic": f"{config['critic']['name']}, {_count(state.critic):,} parameters",
+        "loss": f"{config['loss']['name']}, constraint {constraint}, {cadence.n_critic} critic updates a step",
+        "optimizer": optimizer,
+        "training": f"{cadence.epochs} epochs of {cadence.updates_per_epoch:,} critic updates, "
+        f"{cadence.total_steps:,} steps in all" + (f", at most {' or '.join(limits)}" if limits else ""),
+        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.0f} MB in all",
+    }
+    if state.critic_updates:
+        lines["goes on"] = f"after step {state.step:,}, in epoch {cadence.epochs_done(state) + 1}"
+    return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+
+def checkpoint_bytes(state: TrainingState) -> int:
+    """Return the size of one checkpoint: networks, average, and what the optimizers will remember of each weight."""
+    networks = [state.generator, state.critic, *([state.ema] if state.ema else [])]
+    total = sum(tensor.nbytes for network in networks for tensor in network.state_dict().values())
+    for network, optimizer in (
+        (state.generator, state.generator_optimizer),
+        (state.critic, state.critic_optimizer),
+    ):
+        total += _slots(optimizer) * sum(parameter.nbytes for parameter in network.parameters())
+    return total
+
+
+def _slots(optimizer: Optimizer) -> int:
+    """Return how many values an optimizer keeps for each weight, by letting one of its kind take a step."""
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.zeros(2)
+    probe = type(optimizer)([weight], **optimizer.defaults)
+    probe.step()
+    state: dict[str, Any] = probe.state[weight]
+    return sum(isinstance(value, torch.Tensor) and value.shape == weight.shape for value in state.values())
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _settings(part: Mapping[str, Any]) -> str:
+    """Write a part as its name and its settings."""
+    settings = ", ".join(f"{key} {value}" for key, value in part.items() if key != "name" and value is not None)
+    return f"{part['name']} ({settings})" if settings else str(part["name"])

@@ -1,0 +1,66 @@
+"""The typed top level of a run's settings, and where the YAML files lie. Importing this does not import torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from wgan_cli.parameters import Range
+
+_HERE = Path(__file__).resolve().parent
+# Inside the package where it was installed from a wheel, beside it in a checkout or an editable install. Inside comes
+# first: beside a wheel's package lies whatever else is installed.
+CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if (path / "train.yaml").is_file())
+
+Part = dict[str, Any]  # `name`, which chooses the part, and the part's own settings, which the part declares
+AtLeastOne = Annotated[int, Range(1)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often something is done."""
+
+    every: AtLeastOne
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What ``wgan-train`` can be told. ``conf/train.yaml`` says what each is for and gives the defaults."""
+
+    epochs: AtLeastOne
+    max_steps: AtLeastOne | None
+    max_minutes: Annotated[float, Range(above=0)] | None
+    batch_size: AtLeastOne
+    n_critic: AtLeastOne | None
+    clip_value: Annotated[float, Range(above=0)] | None
+    ema: bool
+    device: str
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Seed
+    resume: str | None
+    dry_run: bool
+    log: Every
+    sample: Every
+    checkpoint: Every
+    dataset: Part
+    generator: Part
+    critic: Part
+    loss: Part
+    constraint: Part
+    optimizer: Part
+
+
+# What the command line may change in a run that goes on; everything else is the checkpoint's.
+CHANGEABLE = ("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """What ``wgan-sample`` can be told; ``conf/sample.yaml`` says what each is for."""
+
+    checkpoint: str
+    num_images: AtLeastOne
+    seed: Seed
+    mode: Literal["grid", "images", "npz"]
+    out: str | None
+    device: str

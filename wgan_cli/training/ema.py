@@ -1,0 +1,33 @@
+"""The moving average of the generator's weights, which grids and samples use and training never does."""
+
+import copy
+
+import torch
+from torch import nn
+
+from wgan_cli.players import Generator
+
+
+def ema_of(generator: Generator) -> Generator:
+    """Return a copy of the generator to hold the average, in eval mode and without gradients."""
+    return copy.deepcopy(generator).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, generator: nn.Module, step: int) -> None:
+    """Move the average towards the generator after a step.
+
+    The decay grows with the steps, so that the first weights, which are noise, are soon forgotten. Buffers (BatchNorm's
+    running statistics, averages themselves) are copied.
+
+    Args:
+        average: Changed in place.
+        generator: The network in training.
+        step: Generator updates before this one.
+
+    Source: the decay min(0.999, (1 + step) / (10 + step)) is that of TensorFlow's ExponentialMovingAverage.
+    """
+    decay = min(0.999, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+    for mine, theirs in zip(average.buffers(), generator.buffers(), strict=True):
+        mine.copy_(theirs)
