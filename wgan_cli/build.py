@@ -42,8 +42,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     """
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
-    constraint, settings = _resolve_constraint(settings)
-    assert settings.n_critic is not None
+    constraint, settings, n_critic = _resolve_constraint(settings)
     loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
     _check_parts(settings)
 
@@ -77,7 +76,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     rules = Rules(
         loss=loss,
         constraint=constraint,
-        n_critic=settings.n_critic,
+        n_critic=n_critic,
         batch_size=settings.batch_size,
         images=batches[0],
         generator_images=batches[1],
@@ -88,7 +87,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         epochs=settings.epochs,
         max_steps=settings.max_steps,
         updates_per_epoch=batches[0].per_epoch,
-        n_critic=settings.n_critic,
+        n_critic=n_critic,
         log_every=settings.log.every,
         sample_every=settings.sample.every,
         checkpoint_every=settings.checkpoint.every,
@@ -176,8 +175,12 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
     return generator.to(target).eval().requires_grad_(False)
 
 
-def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings]:
-    """Build the constraint and settle what ``n_critic: null`` and ``clip_value: null`` leave to it."""
+def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, int]:
+    """Build the constraint, and settle what ``n_critic: null`` and ``clip_value: null`` leave to it.
+
+    Returns:
+        The constraint, the settings that are in force, and n_critic.
+    """
     part = choose(CONSTRAINTS, settings.constraint, "constraint")
     chosen = dict(settings.constraint)
     if settings.clip_value is not None:
@@ -186,12 +189,9 @@ def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings]:
             raise SettingError("clip_value", settings.clip_value, allowed)
         chosen["clip_value"] = settings.clip_value
     constraint = bind(part, chosen, "constraint")
-    return constraint, replace(
-        settings,
-        constraint=chosen,
-        clip_value=constraint.clip_value if isinstance(constraint, Clip) else None,
-        n_critic=settings.n_critic or constraint.usual_n_critic,
-    )
+    clip_value = constraint.clip_value if isinstance(constraint, Clip) else None
+    n_critic = settings.n_critic or constraint.usual_n_critic
+    return constraint, replace(settings, constraint=chosen, clip_value=clip_value, n_critic=n_critic), n_critic
 
 
 def _build_critic(settings: Mapping[str, Any], image_shape: tuple[int, int, int], constraint: Constraint) -> nn.Module:

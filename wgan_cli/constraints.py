@@ -180,7 +180,8 @@ def gradient_norms(critic: nn.Module, images: Tensor) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         scores = critic(images)
         (gradients,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
-        return torch.linalg.vector_norm(gradients.flatten(1), dim=1)
+        norms: Tensor = torch.linalg.vector_norm(gradients.flatten(1), dim=1)
+    return norms
 
 
 CONSTRAINTS: dict[str, type[Constraint]] = {

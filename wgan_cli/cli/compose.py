@@ -8,7 +8,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -96,12 +96,11 @@ def hand_to_hydra(config_name: str, task: Callable[[DictConfig], None]) -> None:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Return the settings as plain data, interpolations resolved, without Hydra's own part and recipes' names.
+    """Return the settings as plain data, interpolations resolved, without Hydra's own part.
 
     Raises:
         OmegaConfBaseException: If a mandatory value is missing, or an interpolation leads nowhere.
     """
     settings = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
-    content = OmegaConf.to_container(OmegaConf.create(settings, parent=None), resolve=True, throw_on_missing=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items() if key != "experiment"}
+    content = OmegaConf.to_container(OmegaConf.create(settings), resolve=True, throw_on_missing=True)
+    return cast("dict[str, Any]", content)

@@ -52,7 +52,7 @@ def describe_run(config: Mapping[str, Any], state: TrainingState, cadence: Caden
 def checkpoint_bytes(state: TrainingState) -> int:
     """Return the size of one checkpoint: networks, average, and what the optimizers will remember of each weight."""
     networks = [state.generator, state.critic, *([state.ema] if state.ema else [])]
-    total = sum(tensor.nbytes for network in networks for tensor in network.state_dict().values())
+    total: int = sum(tensor.nbytes for network in networks for tensor in network.state_dict().values())
     for network, optimizer in (
         (state.generator, state.generator_optimizer),
         (state.critic, state.critic_optimizer),
