@@ -6,14 +6,17 @@ here; sweeps and whatever only informs (--help, --cfg, completion) are left to H
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
@@ -59,23 +62,53 @@ def composed(config_name: str, arguments: Sequence[str]) -> DictConfig | None:
     Raises:
         HydraException: If it cannot be composed.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd")
-    parser.add_argument("--config-name", "-cn", default=config_name)
-    known, rest = parser.parse_known_args(list(arguments))
-    if any(argument.startswith("-") for argument in rest):
+    flags, words = _parse(config_name, arguments)
+    if any(word.startswith("-") for word in words):
         return None
-    folder = None if known.config_dir is None else Path(known.config_dir).resolve()
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"--config-dir {known.config_dir}: no such folder")
-    UserOptions.folder = folder
-    Plugins.instance().register(UserOptions)
-    with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{config_name}", version_base="1.3"):
-        config = compose(known.config_name, rest, return_hydra_config=True)
+    with _initialized(config_name, flags.config_dir):
+        config = compose(flags.config_name, words, return_hydra_config=True)
     if config.hydra.mode == RunMode.MULTIRUN:
         return None
     HydraConfig.instance().set_config(config)  # for ${hydra:...} in the run's folder
     return config
+
+
+def check_sweep(config_name: str, arguments: Sequence[str]) -> None:
+    """Compose every swept value once: Hydra makes the sweep's folder before it looks at them.
+
+    Raises:
+        HydraException: If one of them cannot be composed.
+    """
+    flags, words = _parse(config_name, arguments)
+    with _initialized(config_name, flags.config_dir):
+        loader = GlobalHydra.instance().config_loader()
+        overrides = OverridesParser.create(loader).parse_overrides([word for word in words if not word.startswith("-")])
+        swept = [override for override in overrides if override.is_discrete_sweep()]
+        fixed = [override.input_line or "" for override in overrides if override not in swept]
+        values = [[f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] for each in swept]
+        for index in range(max(map(len, values), default=0)):
+            compose(flags.config_name, [*fixed, *(each[min(index, len(each) - 1)] for each in values)])
+
+
+def _parse(config_name: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Split off the flags that say where the configuration lies."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-name", "-cn", default=config_name)
+    flags, words = parser.parse_known_args(list(arguments))
+    if flags.config_dir is not None and not flags.config_dir.is_dir():
+        raise UsageError(f"--config-dir {flags.config_dir}: no such folder")
+    return flags, words
+
+
+@contextmanager
+def _initialized(config_name: str, config_dir: Path | None) -> Iterator[None]:
+    """Let Hydra compose from conf/ and from the user's own folder."""
+    UserOptions.folder = config_dir
+    Plugins.instance().register(UserOptions)
+    with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{config_name}", version_base="1.3"):
+        UserOptions.folder = None
+        yield
 
 
 class UserOptions(SearchPathPlugin):
@@ -86,7 +119,7 @@ class UserOptions(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Put the folder last but for the schemas: it adds options and shadows none."""
         if self.folder is not None:
-            search_path.prepend("command-line", f"file://{self.folder}", SearchPathQuery(provider="schema"))
+            search_path.prepend("command-line", f"file://{self.folder.resolve()}", SearchPathQuery(provider="schema"))
 
 
 def hand_to_hydra(config_name: str, task: Callable[[DictConfig], None]) -> None:

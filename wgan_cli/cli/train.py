@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
-from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
+from wgan_cli.cli.compose import check_flags, check_sweep, composed, hand_to_hydra, plain
 from wgan_cli.cli.errors import BUG, exit_code, explain, report
 from wgan_cli.parameters import bind
 from wgan_cli.settings import Settings
@@ -33,7 +33,7 @@ def train(arguments: Sequence[str]) -> int:
     _log_to_stdout()
     config = composed("train", arguments)
     if config is None:
-        return _sweep()
+        return _sweep(arguments)
     return _run(config, Path(config.hydra.run.dir), list(config.hydra.overrides.task))
 
 
@@ -71,8 +71,10 @@ def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
     return 0
 
 
-def _sweep() -> int:
+def _sweep(arguments: Sequence[str]) -> int:
     """Let Hydra run each job of a sweep, in this process, one after the other; return the exit code."""
+    if {"-m", "--multirun"} & set(arguments):
+        check_sweep("train", arguments)
     failures: list[tuple[str, str, int]] = []
 
     def job(config: DictConfig) -> None:

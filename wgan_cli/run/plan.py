@@ -38,11 +38,11 @@ def describe_run(config: Mapping[str, Any], state: TrainingState, cadence: Caden
         "generator": f"{config['generator']['name']}, {_count(state.generator):,} parameters"
         + (", averaged for samples" if state.ema else ""),
         "critic": f"{config['critic']['name']}, {_count(state.critic):,} parameters",
-        "loss": f"{config['loss']['name']}, constraint {constraint}, {cadence.n_critic} critic updates a step",
+        "loss": f"{config['loss']['name']}, constraint {constraint}, n_critic {cadence.n_critic}",
         "optimizer": optimizer,
-        "training": f"{cadence.epochs} epochs of {cadence.updates_per_epoch:,} critic updates, "
+        "epochs": f"{cadence.epochs}, of {cadence.updates_per_epoch:,} critic updates each; "
         f"{cadence.total_steps:,} steps in all" + (f", at most {' or '.join(limits)}" if limits else ""),
-        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.0f} MB in all",
+        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.1f} MB in all",
     }
     if state.critic_updates:
         lines["goes on"] = f"after step {state.step:,}, in epoch {cadence.epochs_done(state) + 1}"
