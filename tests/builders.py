@@ -19,7 +19,7 @@ from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Purpose, Streams
 
 CPU = torch.device("cpu")
-SIZE = 8
+SIZE = 12  # the smallest at which DCGAN's critic has a layer that is neither its first nor its last
 LATENT_DIM = 3
 
 

@@ -412,7 +412,7 @@ def test_two_forward_passes_before_one_backward() -> None:
     critic = spectral("dcgan")
     first, second = torch.randn(4, 1, 16, 16), torch.randn(4, 1, 16, 16)
     torch.autograd.backward(
-        (critic(first).mean() - critic(second).mean())
+        critic(first).mean() - critic(second).mean()
     )  # raises if the first pass's vectors were overwritten
     assert all(torch.isfinite(original(module)).all() for module in weighted(critic))
 

@@ -117,7 +117,7 @@ def checked(
     parameters = {name: parameter for name, parameter in signature.parameters.items() if name not in given}
     unknown = [name for name in settings if name not in parameters and name != "name"]
     if unknown:
-        raise UnknownSettingError(_join(key, unknown[0]), parameters)
+        raise UnknownSettingError(_join(key, str(unknown[0])), parameters)
     arguments = {}
     for name, parameter in parameters.items():
         if name in settings:
@@ -147,9 +147,13 @@ def check(value: Any, annotation: Any, key: str) -> Any:
     elif origin in (Union, types.UnionType):
         if value is None and types.NoneType in get_args(kind):
             return None
-        options = [option for option in get_args(kind) if option is not types.NoneType]
-        if len(options) == 1:
-            return _checked(key, value, options[0], annotation)
+        (option,) = (option for option in get_args(kind) if option is not types.NoneType)
+        try:
+            return check(value, option, key)
+        except SettingError as error:
+            if error.key == key:  # and not that of a setting inside
+                raise SettingError(key, value, f"must be {describe(annotation)}") from None
+            raise
     elif kind is Any or (origin is dict and isinstance(value, Mapping)):
         return value
     elif _fits(value, kind) and (not isinstance(value, int | float) or value in limits):
@@ -171,14 +175,6 @@ def describe(annotation: Any) -> str:
         return " or ".join("null" if option is types.NoneType else describe(option) for option in inner)
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return f"{words.get(kind, 'a group of settings')} {limits}".strip()
-
-
-def _checked(key: str, value: Any, inner: Any, annotation: Any) -> Any:
-    """Check an optional value, describing null as allowed where it fails."""
-    try:
-        return check(value, inner, key)
-    except SettingError:
-        raise SettingError(key, value, f"must be {describe(annotation)}") from None
 
 
 def _unpack(annotation: Any) -> tuple[Any, Range]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.builders import CPU, uint8_images
+from tests.builders import CPU, SIZE, uint8_images
 from wgan_cli.data.batches import Batches
 from wgan_cli.training.streams import Streams
 
@@ -99,7 +99,7 @@ def test_every_value_maps_exactly_and_back() -> None:
 def test_batches_are_images_channels_last(channels: int) -> None:
     images = uint8_images(8, channels)
     batch = batches_of(images)[0]
-    assert batch.shape == (BATCH, channels, 8, 8)
+    assert batch.shape == (BATCH, channels, SIZE, SIZE)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     # Pixels stay where they were: each image of the batch is one of the source's.
     source = {tuple(image.flatten().tolist()) for image in images}

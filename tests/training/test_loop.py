@@ -15,6 +15,7 @@ from tests import references
 from tests.builders import CPU, LATENT_DIM, SIZE, batches, bits, make_rules, make_state, train_for, updates, weights
 from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint, GradientPenalty
 from wgan_cli.losses import LOSSES, Wasserstein
+from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.training.loop import Rules, frozen, generate, score, train, update_critic, update_generator
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Streams
@@ -537,7 +538,7 @@ def assert_stands_still(state: TrainingState, rules: Rules, bad_update: int, fai
 
 
 @BOTH_OPTIMIZERS
-@pytest.mark.parametrize("constraint", ["none", "clip", "gradient_penalty"])
+@pytest.mark.parametrize("constraint", ["none", "clip", "gradient_penalty", "spectral_norm"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("position", [0, 3, 4])
 def test_a_bad_critic_loss_never_reaches_the_weights(
@@ -647,6 +648,20 @@ def test_generate_is_float32_images_from_the_stream() -> None:
     assert images.dtype == torch.float32
     assert torch.equal(images, generate(state.generator, rules, rules.streams.at("critic latents", 5), 3))
     assert images.requires_grad  # whoever wants it without a graph says so
+
+
+@BOTH_OPTIMIZERS
+def test_the_critic_may_have_a_learning_rate_of_its_own(optimizer: str) -> None:
+    generator, critic = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def rates(**settings: float) -> list[float]:
+        return [made.param_groups[0]["lr"] for made in OPTIMIZERS[optimizer](generator, critic, **settings)]
+
+    assert rates(learning_rate=0.1) == [0.1, 0.1]
+    assert rates(learning_rate=0.1, critic_learning_rate=0.2) == [0.1, 0.2]
+    ours = OPTIMIZERS[optimizer](generator, critic)
+    held = [[id(parameter) for parameter in made.param_groups[0]["params"]] for made in ours]
+    assert held == [[id(parameter) for parameter in network.parameters()] for network in (generator, critic)]
 
 
 def test_no_constraint_is_the_default_hooks() -> None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from wgan_cli import __version__
 from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
-from wgan_cli.cli.errors import report
+from wgan_cli.cli.errors import UsageError, report
 from wgan_cli.parameters import bind
 from wgan_cli.settings import SampleSettings
 
@@ -24,6 +24,8 @@ def sample(arguments: Sequence[str]) -> int:
         print(f"wgan-cli {__version__}")
         return 0
     check_flags(arguments)
+    if {"-m", "--multirun"} & set(arguments):
+        raise UsageError("-m: wgan-sample renders one checkpoint at a time")
     config = composed("sample", arguments)
     if config is None:
         hand_to_hydra("sample", _render)

@@ -34,7 +34,7 @@ def train(arguments: Sequence[str]) -> int:
     config = composed("train", arguments)
     if config is None:
         return _sweep(arguments)
-    return _run(config, Path(config.hydra.run.dir), list(config.hydra.overrides.task))
+    return _run(config, Path(config.hydra.run.dir), [*config.hydra.overrides.hydra, *config.hydra.overrides.task])
 
 
 def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:

@@ -13,7 +13,6 @@ from wgan_cli.parameters import Range
 ImageSize = Annotated[int, Range(8, 256)]
 Channels = Literal[1, 3]
 Limit = Annotated[int, Range(1)] | None
-Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 
 @dataclass(frozen=True)

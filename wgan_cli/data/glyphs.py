@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
-from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, Seed
+from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit
+from wgan_cli.settings import Seed
 
 TRAIN_COUNT = 24_000
 TEST_COUNT = 4_000

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from wgan_cli.data import cache
-from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, Seed
+from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit
 from wgan_cli.parameters import Range, SettingError
+from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
-from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, Seed, fit, subset
+from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, fit, subset
 from wgan_cli.parameters import SettingError
+from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
 

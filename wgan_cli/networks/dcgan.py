@@ -100,7 +100,7 @@ class DCGANCritic(Critic):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each image."""
-        return in_float32(self.last, self.layers(images)).flatten()
+        return in_float32(self.last, self.layers(images)).flatten(1).squeeze(1)
 
 
 def pyramid(image_size: int) -> list[int]:

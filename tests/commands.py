@@ -1,0 +1,115 @@
+"""The installed commands, as a user runs them: each in a process of its own, and in a folder of the test's."""
+
+import os
+import subprocess
+import sysconfig
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.builders import bits
+
+# A run of a second of training: five batches an epoch, so that two critic updates a step do not divide an epoch.
+TINY = (
+    "dataset.limit=40",
+    "dataset.image_size=8",
+    "batch_size=8",
+    "generator.width=4",
+    "critic.width=4",
+    "generator.latent_dim=6",
+    "log.every=2",
+    "epochs=2",
+    "device=cpu",
+    "precision=fp32",
+)
+CLOSED = "http://127.0.0.1:9"  # nobody listens there: a download through it fails at once, on any machine
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(name: str) -> str:
+    """Where pip put a console script of this environment."""
+    return str(Path(sysconfig.get_path("scripts")) / name)
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    """One thread, nothing of the caller's settings or caches, and no network."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HYDRA", "WGAN", "PYTEST"))}
+    none = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED)
+    own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return {**kept, **none, **own, **variables}
+
+
+def start(name: str, *words: str, cwd: Path, **variables: str) -> "subprocess.Popen[str]":
+    """Start a command without waiting for it."""
+    return subprocess.Popen(
+        [command(name), *words],
+        cwd=cwd,
+        env=environment(cwd, **variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answer(process: "subprocess.Popen[str]") -> Answer:
+    """Wait for a command and return what it said."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return Answer(process.returncode, out, err)
+
+
+def run(name: str, *words: str, cwd: Path, code: int = 0, **variables: str) -> Answer:
+    """Run a command to its end, which must come with this exit code."""
+    said = answer(start(name, *words, cwd=cwd, **variables))
+    assert said.code == code, f"exit code {said.code}\n{said.out}\n{said.err}"
+    assert code == 1 or "Traceback" not in said.out + said.err, said.err
+    return said
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes] | None]:
+    """Everything in a folder: files with their times and contents, and folders."""
+    found = sorted(path for path in folder.rglob("*"))
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes()) if path.is_file() else None
+        for path in found
+    }
+
+
+def names(folder: Path) -> set[str]:
+    """The files in a folder, at any depth."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint file without the program's help."""
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def results(folder: Path, but: Iterable[str] = ()) -> Mapping[str, object]:
+    """All that must be the same whenever the same run is made again: tables, pictures and states, to the bit.
+
+    Times, and the settings that say how long a run is, may differ.
+    """
+    found: dict[str, object] = {}
+    for name in sorted(names(folder) - set(but)):
+        path = folder / name
+        if name == "metrics.csv" or name.endswith(".png"):
+            found[name] = path.read_bytes()
+        elif name.endswith(".pt"):
+            found[name] = bits(checkpoint(path)["state"])
+    return found
