@@ -34,8 +34,8 @@ class Constraint:
         """Change the critic once, when it is built, and return it."""
         return critic
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor | None:
-        """Return the weighted term of the critic's loss, a scalar ≥ 0, or None where there is none.
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+        """Return the weighted term of the critic's loss, a scalar ≥ 0.
 
         Args:
             critic: Maps images (batch, ...) to scores (batch,).
@@ -43,7 +43,7 @@ class Constraint:
             fake: Generated images, the same shape, without a graph.
             epsilon: The random stream for interpolation; on the images' device.
         """
-        return None
+        return real.new_zeros(())
 
     def project(self, critic: nn.Module) -> None:
         """Change the critic in place after each of its updates."""
@@ -79,7 +79,7 @@ class GradientPenalty(Constraint):
     weight: Weight = 10.0
     penalizes_gradients = True
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor | None:
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         """Penalise norms on both sides of 1, computed in float32 whatever the precision."""
         return self.weight * (gradient_norms(critic, interpolate(real, fake, epsilon)) - 1).square().mean()
 
@@ -94,7 +94,7 @@ class LipschitzPenalty(Constraint):
     weight: Weight = 10.0
     penalizes_gradients = True
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor | None:
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         """Penalise only norms above 1, computed in float32 whatever the precision."""
         return self.weight * (gradient_norms(critic, interpolate(real, fake, epsilon)) - 1).relu().square().mean()
 

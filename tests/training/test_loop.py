@@ -44,7 +44,7 @@ class RecordedClip(Clip):
 
     events: list[str] = field(default_factory=list)
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor | None:
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         self.events.append("penalty")
         return super().penalty(critic, real, fake, epsilon)
 
@@ -460,7 +460,7 @@ def test_every_constraint_is_called() -> None:
     calls: list[tuple[int, int]] = []
 
     class Counted(GradientPenalty):
-        def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor | None:
+        def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
             calls.append((len(real), len(fake)))
             assert not fake.requires_grad
             return super().penalty(critic, real, fake, epsilon)

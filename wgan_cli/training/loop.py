@@ -82,15 +82,14 @@ def update_critic(state: TrainingState, rules: Rules) -> None:
         real_scores, fake_scores = score(state.critic, real, fake)
     critic_loss = rules.loss.critic(real_scores, fake_scores)  # line 5
     penalty = rules.constraint.penalty(state.critic, real, fake, rules.streams.at("penalty epsilon", position))
-    objective = critic_loss if penalty is None else critic_loss + penalty
-    minimise(objective, state.critic, state.critic_optimizer, state)  # line 6
+    minimise(critic_loss + penalty, state.critic, state.critic_optimizer, state)  # line 6
     rules.constraint.project(state.critic)  # line 7: after the step, so that the generator meets a clipped critic
 
     state.critic_updates += 1
     state.critic_updates_in_step += 1
     state.means.add(
         critic_loss=critic_loss,
-        penalty=objective - critic_loss if penalty is None else penalty,
+        penalty=penalty,
         wasserstein_estimate=wasserstein_estimate(real_scores, fake_scores),
     )
 
@@ -149,7 +148,8 @@ def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, state:
     state.failed_step = torch.where(fails_now, state.step + 1, state.failed_step)
     failed = state.failed_step >= 0
     if optimizer.defaults.get("fused"):
-        optimizer.found_inf = failed.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does: the fused kernel leaves all as it is
+        # As torch.amp.GradScaler does: the fused kernel then leaves everything as it is.
+        optimizer.found_inf = failed.float()  # type: ignore[attr-defined]
     else:
         for gradient in gradients:
             gradient.masked_fill_(failed, 0.0)  # an optimizer without momentum stands still
