@@ -73,8 +73,8 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     """
     if run.cadence.finished(run.state):
         return "finished"
-    save_png(grid(run.real), folder.sample("real"))
     with _naming_the_last_checkpoint(folder), stop_requests() as request, _progress_bar(run) as bar:
+        save_png(grid(run.real), folder.sample("real"))
         recorder = Recorder(run, folder, bar, request)
         train(run.state, run.rules, recorder.after_update)
         recorder.finish()
@@ -214,7 +214,7 @@ def _reason(error: Exception) -> str | None:
     if isinstance(error, RunFailedError):
         return str(error)
     if isinstance(error, OSError):
-        return f"could not write {error.filename or 'to disk'}: {error.strerror}."
+        return f"could not write {error.filename or 'to disk'}: {error.strerror or error}."
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return "out of memory; try a smaller batch_size, or a smaller generator.width and critic.width."
     return None
