@@ -34,8 +34,8 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     """Build everything that a run needs, and find every mistake on the way.
 
     Args:
-        settings: Of a new run, or those that :func:`resumed_settings` returned.
-        checkpoint: Where a run goes on from.
+        settings: All of them; those that are null are settled here.
+        checkpoint: Where a run goes on from, or None for a new one.
 
     Raises:
         SettingError: If a setting cannot be used, alone or beside another.
@@ -47,55 +47,40 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     _check_parts(settings)
 
     dataset = bind(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
-    images = dataset.train
-    if settings.batch_size > len(images):
-        raise SettingError("batch_size", settings.batch_size, f"must be at most the {len(images):,} training images")
+    if settings.batch_size > len(dataset.train):
+        allowed = f"must be at most the {len(dataset.train):,} training images"
+        raise SettingError("batch_size", settings.batch_size, allowed)
 
-    channels, height, width = images.shape[1:]
     streams = Streams(settings.seed, device)
-    streams.seed_global("network weights", 0)
-    generator = build_generator(settings.generator, (channels, height, width))
-    streams.seed_global("network weights", 1)
-    critic = _build_critic(settings.critic, (channels, height, width), constraint)
-    for network in (generator, critic):
-        network.to(device).to(memory_format=torch.channels_last)
-    optimizers = bind(
-        choose(OPTIMIZERS, settings.optimizer, "optimizer"),
-        settings.optimizer,
-        "optimizer",
-        generator=generator,
-        critic=critic,
-    )
-    state = TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None)
+    state = _build_state(settings, tuple(dataset.train.shape[1:]), constraint, streams)
+    if checkpoint is not None:
+        _restore(state, checkpoint)
 
-    stored = images.to(device) if fits(images.nbytes, device) else images
-    batches = [
+    stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
+    images, generator_images = (
         Batches(stored, settings.batch_size, device, partial(streams.at, purpose))
         for purpose in ("critic images", "generator images")
-    ]
+    )
     rules = Rules(
         loss=loss,
         constraint=constraint,
         n_critic=n_critic,
         batch_size=settings.batch_size,
-        images=batches[0],
-        generator_images=batches[1],
+        images=images,
+        generator_images=generator_images,
         streams=streams,
         autocast=autocast(precision, device),
     )
     cadence = Cadence(
         epochs=settings.epochs,
         max_steps=settings.max_steps,
-        updates_per_epoch=batches[0].per_epoch,
+        updates_per_epoch=images.per_epoch,
         n_critic=n_critic,
         log_every=settings.log.every,
         sample_every=settings.sample.every,
         checkpoint_every=settings.checkpoint.every,
     )
-    if checkpoint is not None:
-        _restore(state, checkpoint)
     config = asdict(settings)
-    described = f"{settings.dataset['name']}, {len(images):,} to train on, {channels}×{height}×{width}"
     return Run(
         config=config,
         state=state,
@@ -103,12 +88,27 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         cadence=cadence,
         max_minutes=settings.max_minutes,
         seed=settings.seed,
-        real=images[:GRID_IMAGES].clone(),
-        plan=describe_run(config, state, cadence, described, precision),
+        real=dataset.train[:GRID_IMAGES].clone(),
+        plan=describe_run(config, state, cadence, dataset.train, precision),
     )
 
 
-def build_generator(settings: Mapping[str, Any], image_shape: tuple[int, int, int]) -> Generator:
+def _build_state(
+    settings: Settings, image_shape: tuple[int, ...], constraint: Constraint, streams: Streams
+) -> TrainingState:
+    """Build the players, each from a random stream of its own, and their optimizers."""
+    streams.seed_global("network weights", 0)
+    generator = build_generator(settings.generator, image_shape)
+    streams.seed_global("network weights", 1)
+    critic = _build_critic(settings.critic, image_shape, constraint)
+    for network in (generator, critic):
+        network.to(streams.device).to(memory_format=torch.channels_last)
+    part = choose(OPTIMIZERS, settings.optimizer, "optimizer")
+    optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic)
+    return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None)
+
+
+def build_generator(settings: Mapping[str, Any], image_shape: tuple[int, ...]) -> Generator:
     """Build a generator for images of a shape (channels, size, size), from the registry alone.
 
     Raises:
@@ -194,7 +194,7 @@ def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, int]:
     return constraint, replace(settings, constraint=chosen, clip_value=clip_value, n_critic=n_critic), n_critic
 
 
-def _build_critic(settings: Mapping[str, Any], image_shape: tuple[int, int, int], constraint: Constraint) -> nn.Module:
+def _build_critic(settings: Mapping[str, Any], image_shape: tuple[int, ...], constraint: Constraint) -> nn.Module:
     part = choose(CRITICS, settings, "critic")
     critic = bind(part, settings, "critic", image_size=image_shape[1], channels=image_shape[0])
     if constraint.penalizes_gradients and any(isinstance(module, _BatchNorm) for module in critic.modules()):

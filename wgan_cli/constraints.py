@@ -56,8 +56,7 @@ class Clip(Constraint):
     Source: Arjovsky et al. 2017, Algorithm 1, line 7.
     """
 
-    clip_value: Annotated[float, Range(above=0)] = 0.1
-    usual_n_critic = 2
+    clip_value: Annotated[float, Range(above=0)] = 0.03
 
     @torch.no_grad()
     def project(self, critic: nn.Module) -> None:

@@ -27,9 +27,9 @@ from wgan_cli.parameters import nearest
 from wgan_cli.settings import CONF_DIR
 
 FLAGS = (
-    "--cfg", "--config-dir", "--config-name", "--config-path", "--help", "--hydra-help", "--info", "--multirun",
-    "--package", "--resolve", "--run", "--shell-completion", "--shell_completion", "--version",
-    "-c", "-cd", "-cn", "-cp", "-h", "-i", "-m", "-p", "-r", "-sc",
+    "--cfg", "--config-dir", "--config-name", "--help", "--hydra-help", "--info", "--multirun",
+    "--package", "--resolve", "--shell-completion", "--shell_completion", "--version",
+    "-c", "-cd", "-cn", "-h", "-i", "-m", "-p", "-sc",
 )  # fmt: skip
 
 

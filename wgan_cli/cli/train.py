@@ -42,15 +42,16 @@ def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
     settings = bind(Settings, plain(config))
 
     from wgan_cli.build import build_run, resume_run  # imports torch: not before the settings have been looked at
+    from wgan_cli.run.failure import failures
     from wgan_cli.run.folder import RunFolder
     from wgan_cli.run.session import execute
 
-    if settings.resume is None:
-        folder = RunFolder(path)
-        run = build_run(settings)
-    else:
-        folder = RunFolder(Path(settings.resume))
-        run = resume_run(folder.path, settings, [override.lstrip("+~").partition("=")[0] for override in overrides])
+    folder = RunFolder(path if settings.resume is None else Path(settings.resume))
+    with failures():
+        if settings.resume is None:
+            run = build_run(settings)
+        else:
+            run = resume_run(folder.path, settings, [word.lstrip("+~").partition("=")[0] for word in overrides])
     plan = f"{run.plan}\n{'results':<12}{folder.path}"
     if settings.dry_run:
         log.info(plan)

@@ -61,7 +61,7 @@ def save_checkpoint(
         _flush_folder(path.parent)
     except OSError as error:
         size = buffer.tell() / 1e6
-        raise RunFailedError(f"could not save {path}, {size:.1f} MB: {error.strerror}") from error
+        raise RunFailedError(f"could not save {path}, {size:.1f} MB: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.training.state import TrainingState
 
 
-def describe_run(config: Mapping[str, Any], state: TrainingState, cadence: Cadence, images: str, precision: str) -> str:
+def describe_run(
+    config: Mapping[str, Any], state: TrainingState, cadence: Cadence, images: Tensor, precision: str
+) -> str:
     """Return the plan.
 
     Args:
         config: Every setting in force.
         state: The players; where they have come already, if the run goes on.
         cadence: How long, and what is written when.
-        images: The data in words.
+        images: The training images, (N, channels, height, width).
         precision: Of forward passes.
     """
     device = str(state.device)
@@ -34,7 +36,8 @@ def describe_run(config: Mapping[str, Any], state: TrainingState, cadence: Caden
     ]
     lines = {
         "device": f"{device}, {precision}",
-        "images": f"{images}, batches of {config['batch_size']}",
+        "images": f"{config['dataset']['name']}, {len(images):,} to train on, {'×'.join(map(str, images.shape[1:]))}, "
+        f"batches of {config['batch_size']}",
         "generator": f"{config['generator']['name']}, {_count(state.generator):,} parameters"
         + (", averaged for samples" if state.ema else ""),
         "critic": f"{config['critic']['name']}, {_count(state.critic):,} parameters",

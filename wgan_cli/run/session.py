@@ -9,7 +9,6 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -17,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from wgan_cli.images import grid, save_png
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import link_checkpoint, save_checkpoint
-from wgan_cli.run.failure import RunFailedError
+from wgan_cli.run.failure import RunFailedError, failures
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.interrupts import StopRequest, stop_requests
 from wgan_cli.run.metrics import METRICS, TIMING, Table
@@ -73,7 +72,7 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     """
     if run.cadence.finished(run.state):
         return "finished"
-    with _naming_the_last_checkpoint(folder), stop_requests() as request, _progress_bar(run) as bar:
+    with failures(folder.last_checkpoint), stop_requests() as request, _progress_bar(run) as bar:
         save_png(grid(run.real), folder.sample("real"))
         recorder = Recorder(run, folder, bar, request)
         train(run.state, run.rules, recorder.after_update)
@@ -193,28 +192,3 @@ def _progress_bar(run: Run) -> Iterator["tqdm[Any]"]:
         tqdm(total=total, initial=done, unit="images", unit_scale=True, disable=None, dynamic_ncols=True) as bar,
     ):
         yield bar
-
-
-@contextmanager
-def _naming_the_last_checkpoint(folder: RunFolder) -> Iterator[None]:
-    """Add to any failure where the last good checkpoint is; turn failures of the machine into failures of the run."""
-    try:
-        yield
-    except (RunFailedError, OSError, MemoryError, RuntimeError) as error:
-        reason = _reason(error)
-        if reason is None:
-            raise
-        last = folder.last_checkpoint
-        where = f"The last good checkpoint is {last}." if last.is_file() else "There is no checkpoint yet."
-        raise RunFailedError(f"{reason} {where}") from error
-
-
-def _reason(error: Exception) -> str | None:
-    """Say in a sentence what failed, or None where it is a fault of the program's own."""
-    if isinstance(error, RunFailedError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"could not write {error.filename or 'to disk'}: {error.strerror or error}."
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "out of memory; try a smaller batch_size, or a smaller generator.width and critic.width."
-    return None
