@@ -20,6 +20,7 @@ TINY = (
     "generator.width=4",
     "critic.width=4",
     "generator.latent_dim=6",
+    "n_critic=2",
     "log.every=2",
     "epochs=2",
     "device=cpu",

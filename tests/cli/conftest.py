@@ -1,0 +1,46 @@
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.commands import TINY, Answer, run
+
+# Finished runs that several tests look at. They are made two at a time, while other tests run.
+RUNS = {
+    "whole": (),
+    "again": (),
+    "half": ("epochs=1",),
+    "other_seed": ("seed=1",),
+}
+
+
+class FinishedRuns:
+    """The runs by name; asking for one waits for it. Tests read in their folders and write elsewhere."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+        self._folder = folder
+        self._answers: dict[str, Future[Answer]] = {
+            name: pool.submit(run, "wgan-train", *TINY, *words, f"hydra.run.dir={name}", cwd=folder)
+            for name, words in RUNS.items()
+        }
+
+    def __getitem__(self, name: str) -> Path:
+        self.answer(name)
+        return self._folder / name
+
+    def answer(self, name: str) -> Answer:
+        return self._answers[name].result()
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Two commands at a time."""
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+        executor.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory, pool: ThreadPoolExecutor) -> FinishedRuns:
+    return FinishedRuns(tmp_path_factory.mktemp("runs"), pool)

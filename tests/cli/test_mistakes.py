@@ -1,0 +1,176 @@
+"""Mistakes, through the real commands: exit code 2, two lines that help, and nothing on the disk."""
+
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.commands import TINY, answer, start, tree
+
+# What was typed, and what the message must hold: the key and the value as typed, and what would be allowed.
+# The folders and files that are named lie there: see `world`.
+Case = tuple[tuple[str, ...], tuple[str, ...]]
+TRAIN: dict[str, Case] = {
+    # Keys and options that do not exist: Hydra's part, without torch.
+    "unknown option": (("loss=hing",), ("loss=hing", "did you mean hinge?", "wasserstein_gp")),
+    "unknown option of a network": (("generator=unet",), ("generator=unet", "dcgan, mlp")),
+    "unknown dataset": (("dataset=mnst",), ("dataset=mnst", "did you mean mnist?", "image_folder")),
+    "unknown experiment": (("experiment=nope",), ("experiment", "no such")),
+    "unknown group": (("lose=hinge",), ("lose", "did you mean loss?")),
+    "unknown key": (("n_critc=5",), ("n_critc", "did you mean n_critic?", "batch_size")),
+    "unknown key with +": (("+n_critc=5",), ("n_critc", "did you mean n_critic?", "batch_size")),
+    "unknown key with ++": (("++n_critc=5",), ("n_critc", "did you mean n_critic?", "batch_size")),
+    "unknown key in a group": (("critic.widht=8",), ("critic.widht", "did you mean width?", "normalization")),
+    "unknown key in a group with +": (("+critic.widht=8",), ("critic.widht", "did you mean width?", "initialization")),
+    "a key of another option": (("constraint.weight=5",), ("constraint.weight", "clip_value")),
+    "a dotted path to a class": (("+loss._target_=os.system",), ("loss._target_", "no such setting")),
+    "a cadence's typo": (("checkpoint.evry=2",), ("checkpoint.evry", "did you mean every?")),
+    "added twice": (("+epochs=3",), ("epochs",)),
+    "a key removed": (("~epochs",), ("epochs", "a whole number of at least 1")),
+    # How things are written.
+    "dashes": (("--n_critic", "5"), ("--n_critic", "n_critic=")),
+    "dashes and equals": (("--n-critic=5",), ("--n-critic", "n_critic=5")),
+    "no equals": (("n_critic", "5"), ("n_critic", "key=value")),
+    "an empty word": (("",), ("''", "key=value")),
+    "several values without -m": (("loss=wasserstein,hinge",), ("loss=wasserstein,hinge", "-m")),
+    "several numbers without -m": (("n_critic=1,5",), ("n_critic=1,5", "-m")),
+    "an open bracket": (("optimizer.betas=[0.5",), ("optimizer.betas=[0.5", "key=value")),
+    "an interpolation to nowhere": (("epochs=${nope}",), ("nope",)),
+    "no such config dir": (("--config-dir", "nope"), ("--config-dir nope", "no such folder")),
+    "no such flag": (("--mutlirun",), ("--mutlirun", "did you mean --multirun?")),
+    # Sweeps: refused before the first job.
+    "sweep of a misspelt option": (("-m", "loss=wasserstein,hing"), ("loss=hing", "did you mean hinge?")),
+    "sweep of a misspelt key": (("-m", "n_critc=1,5"), ("n_critc", "did you mean n_critic?")),
+    # Values of the top level: checked without torch.
+    "n_critic of 0": (("n_critic=0",), ("n_critic=0", "a whole number of at least 1", "null")),
+    "n_critic as text": (("n_critic=abc",), ("n_critic=abc", "a whole number of at least 1")),
+    "n_critic as a fraction": (("n_critic=2.5",), ("n_critic=2.5", "a whole number")),
+    "epochs of -1": (("epochs=-1",), ("epochs=-1", "a whole number of at least 1")),
+    "epochs of null": (("epochs=null",), ("epochs=null", "a whole number")),
+    "epochs as true": (("epochs=true",), ("epochs=true", "a whole number")),
+    "epochs as a list": (("epochs=[1]",), ("epochs=[1]", "a whole number")),
+    "max_steps of 0": (("max_steps=0",), ("max_steps=0", "at least 1 or null")),
+    "max_minutes of nan": (("max_minutes=nan",), ("max_minutes=nan", "a number above 0")),
+    "batch_size of 0": (("batch_size=0",), ("batch_size=0", "a whole number of at least 1")),
+    "clip_value of -1": (("clip_value=-1",), ("clip_value=-1", "a number above 0")),
+    "clip_value of nan": (("clip_value=nan",), ("clip_value=nan", "a number above 0")),
+    "clip_value of inf": (("clip_value=inf",), ("clip_value=inf", "a number above 0")),
+    "seed of -1": (("seed=-1",), ("seed=-1", "from 0 to 9223372036854775807")),
+    "too large a seed": (("seed=99999999999999999999",), ("seed=99999999999999999999", "from 0 to")),
+    "unknown precision": (("precision=fp64",), ("precision=fp64", "auto, fp32, bf16")),
+    "ema as text": (("ema=maybe",), ("ema=maybe", "true or false")),
+    "log.every of 0": (("log.every=0",), ("log.every=0", "a whole number of at least 1")),
+    "sample.every as a fraction": (("sample.every=1.5",), ("sample.every=1.5", "a whole number")),
+    "a group as a number": (("log=5",), ("log=5", "settings of its own")),
+    "no root": (("dataset=image_folder",), ("dataset.root", "must be given")),
+    # Values of parts.
+    "clip_value without a clip": (
+        ("clip_value=0.1", "loss=hinge"),
+        ("clip_value=0.1", "constraint=spectral_norm does not clip", "constraint=clip"),
+    ),
+    "batch_size above the data": (("batch_size=41",), ("batch_size=41", "at most the 40 training images")),
+    "no CUDA": (("device=cuda",), ("device=cuda", "no CUDA device", "device=cpu")),
+    "no such device": (("device=banana",), ("device=banana", "auto, cpu, cuda")),
+    "too small an image": (("dataset.image_size=7",), ("dataset.image_size=7", "from 8 to 256")),
+    "two channels": (("dataset.channels=2",), ("dataset.channels=2", "one of 1, 3")),
+    "BatchNorm under a gradient penalty": (
+        ("loss=wasserstein_gp", "critic.normalization=batch", "dataset.image_size=12"),  # at 8 there is no BatchNorm
+        ("critic.normalization=batch", "critic.normalization=layer or none"),
+    ),
+    "unknown normalisation": (("generator.normalization=btach",), ("generator.normalization=btach", "none, batch")),
+    "learning rate of nan": (("optimizer.learning_rate=nan",), ("optimizer.learning_rate=nan", "a number above 0")),
+    "one beta": (("optimizer=adam", "optimizer.betas=[0.5]"), ("optimizer.betas=[0.5]", "a list of 2")),
+    # Data.
+    "missing image folder": (("dataset=image_folder", "dataset.root=nope"), ("dataset.root=nope", "no such folder")),
+    "empty image folder": (("dataset=image_folder", "dataset.root=empty"), ("dataset.root=empty", "no images", ".png")),
+    "unreadable images": (
+        ("dataset=image_folder", "dataset.root=unreadable"),
+        ("dataset.root=unreadable", "2 of 2 images cannot be read", "a.png", "not an image"),
+    ),
+    "MNIST without data or network": (
+        ("dataset=mnist", "dataset.root=nope"),
+        ("dataset.root=nope", "train-images-idx3-ubyte", "MNIST"),
+    ),
+    # Folders of runs.
+    "resume of an empty folder": (("resume=empty",), ("resume=empty", "no checkpoints/last.pt")),
+    "resume of a damaged run": (("resume=damaged",), ("resume=damaged", "damaged")),
+    "resume with another loss": (("resume=run", "loss=hinge"), ("resume=run", "keeps its loss", "epochs, max_steps")),
+    "resume with another width": (("resume=run", "critic.width=8"), ("resume=run", "keeps its critic.width")),
+    "a folder with a run in it": (("hydra.run.dir=run",), ("hydra.run.dir=run", "resume=run")),
+}
+ALONE = ("resume of", "resume with", "a folder with a run", "sweep of")  # these are told nothing more
+
+SAMPLE: dict[str, Case] = {
+    "no checkpoint": ((), ("checkpoint", "must be given")),
+    "text": (("checkpoint=text.pt",), ("checkpoint=text.pt", "is no checkpoint")),
+    "a tensor": (("checkpoint=tensor.pt",), ("checkpoint=tensor.pt", "is no checkpoint of wgan-train")),
+    "unknown mode": (("checkpoint=run", "mode=gird"), ("mode=gird", "grid, images, npz")),
+    "no images": (("checkpoint=run", "num_images=0"), ("num_images=0", "at least 1")),
+    "a fraction as seed": (("checkpoint=run", "seed=0.5"), ("seed=0.5", "a whole number")),
+    "unknown key of wgan-sample": (("checkpoint=run", "count=5"), ("count", "num_images")),
+    "dashes for wgan-sample": (("--checkpoint", "run"), ("--checkpoint", "checkpoint=")),
+    "wrong suffix": (("checkpoint=run", "out=x.jpg"), ("out=x.jpg", ".png")),
+    "a full folder": (("checkpoint=run", "mode=images", "out=unreadable"), ("out=unreadable", "give a new folder")),
+}
+MISTAKES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    **{name: ("wgan-train", *case) for name, case in TRAIN.items()},
+    **{name: ("wgan-sample", *case) for name, case in SAMPLE.items()},
+}
+
+
+def world(folder: Path, run: Path) -> None:
+    """What a user may have lying around."""
+    shutil.copytree(run, folder / "run")
+    (folder / "empty").mkdir()
+    (folder / "unreadable").mkdir()
+    (folder / "unreadable" / "a.png").write_text("no picture")
+    (folder / "unreadable" / "b.jpg").write_bytes(b"")
+    (folder / "text.pt").write_text("hello")
+    torch.save(torch.zeros(3), folder / "tensor.pt")
+    whole = (run / "checkpoints" / "last.pt").read_bytes()
+    (folder / "damaged" / "checkpoints").mkdir(parents=True)
+    (folder / "damaged" / "checkpoints" / "last.pt").write_bytes(whole[: len(whole) // 2])
+
+
+def make(name: str, folder: Path, run: Path) -> tuple[Any, ...]:
+    """Make a mistake; return what was said, and the folder before and after."""
+    program, words, _ = MISTAKES[name]
+    world(folder, run)
+    before = tree(folder)
+    tiny = TINY if program == "wgan-train" and not name.startswith(ALONE) else ()
+    said = answer(start(program, *tiny, *words, cwd=folder, CUDA_VISIBLE_DEVICES=""))
+    return said, before, tree(folder)
+
+
+@pytest.fixture(scope="module")
+def answers(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    pool: ThreadPoolExecutor,
+    runs: Mapping[str, Path],
+) -> dict[str, "Future[tuple[Any, ...]]"]:
+    """All selected mistakes, made two at a time."""
+    wanted = [item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")]
+    return {
+        name: pool.submit(make, name, tmp_path_factory.mktemp("mistake"), runs["half"])
+        for name in wanted
+        if name in MISTAKES
+    }
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(name: str, answers: Mapping[str, "Future[tuple[Any, ...]]"]) -> None:
+    said, before, after = answers[name].result()
+    program, _, expected = MISTAKES[name]
+    assert said.code == 2, said.err
+    assert "results" not in said.out  # the plan's last line
+    assert said.err.startswith(f"{program}: ")
+    assert len(said.err.splitlines()) <= 3
+    assert "Traceback" not in said.err
+    for words in expected:
+        assert words in said.err
+    assert after == before

@@ -1,0 +1,128 @@
+"""The YAML files: each option is exactly its part's parameters, and every part has an option."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from wgan_cli.cli.compose import composed, plain
+from wgan_cli.constraints import CONSTRAINTS
+from wgan_cli.data import DATASETS
+from wgan_cli.losses import LOSSES
+from wgan_cli.networks import CRITICS, GENERATORS
+from wgan_cli.optimizers import OPTIMIZERS
+from wgan_cli.parameters import bind, checked
+from wgan_cli.settings import CONF_DIR, Settings
+
+REGISTRIES: dict[str, Mapping[str, Callable[..., object]]] = {
+    "constraint": CONSTRAINTS,
+    "critic": CRITICS,
+    "dataset": DATASETS,
+    "generator": GENERATORS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+}
+# What build.py supplies, and so no option sets.
+SUPPLIED = {
+    "critic": {"image_size", "channels"},
+    "generator": {"image_size", "channels"},
+    "optimizer": {"generator", "critic"},
+}
+FILES = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.rglob("*.yaml"))
+OPTIONS = [
+    (path.parent.as_posix(), path.name) for path in FILES if path.parent.name and path.parent.name != "experiment"
+]
+RECIPES = [path.name for path in FILES if path.parent.name == "experiment"]
+
+
+def configuration(*words: str) -> dict[str, Any]:
+    """What a command line composes."""
+    config = composed("train", words)
+    assert config is not None
+    return plain(config)
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """The settings that an option gives its group."""
+    root = ["dataset.root=photos"] if name == "image_folder" else []
+    settings: dict[str, Any] = configuration(f"{group}={name}", *root)[group]
+    return settings
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_an_options_keys_are_its_parts_parameters(group: str, name: str) -> None:
+    settings, supplied = option(group, name), SUPPLIED.get(group, set())
+    part = REGISTRIES[group][settings["name"]]
+    assert settings.keys() - {"name"} == set(inspect.signature(part).parameters) - supplied
+    assert checked(part, settings, group, supplied).keys() == settings.keys() - {"name"}
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_every_part_has_an_option_of_its_name(group: str) -> None:
+    names = [name for where, name in OPTIONS if where == group]
+    assert {option(group, name)["name"] for name in names} == set(REGISTRIES[group])
+    assert set(REGISTRIES[group]) <= set(names)
+
+
+def test_no_group_is_without_a_registry() -> None:
+    assert {group for group, _ in OPTIONS} == set(REGISTRIES)
+    assert {path.name for path in FILES if not path.parent.name} == {"train", "sample"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_composes(recipe: str) -> None:
+    bind(Settings, configuration(f"experiment={recipe}"))
+
+
+def test_the_defaults() -> None:
+    usual = configuration()
+    chosen = {group: usual[group]["name"] for group in REGISTRIES}
+    assert chosen == {
+        "dataset": "glyphs",
+        "generator": "dcgan",
+        "critic": "dcgan",
+        "loss": "wasserstein",
+        "constraint": "clip",
+        "optimizer": "rmsprop",
+    }
+    assert usual["n_critic"] is None
+    assert usual["clip_value"] is None
+
+
+ADAM, ADAM_GP, RMSPROP = (option("optimizer", name) for name in ("adam", "adam_gp", "rmsprop"))
+
+
+@pytest.mark.parametrize(
+    ("words", "constraint", "optimizer"),
+    [
+        ("loss=wasserstein", "clip", RMSPROP),
+        ("loss=wasserstein_gp", "gradient_penalty", ADAM_GP),
+        ("loss=hinge", "spectral_norm", ADAM),
+        *((f"loss={name}", "none", ADAM) for name in sorted(set(LOSSES) - {"wasserstein", "hinge"})),
+        # What the command line says wins, whole, in whatever order it says it.
+        ("loss=hinge constraint=clip", "clip", ADAM),
+        ("constraint=clip loss=hinge", "clip", ADAM),
+        ("constraint=none", "none", RMSPROP),
+        ("optimizer=adam", "clip", ADAM),
+        ("loss=hinge optimizer=rmsprop", "spectral_norm", RMSPROP),
+        ("optimizer=rmsprop loss=hinge", "spectral_norm", RMSPROP),
+        ("loss=wasserstein_gp optimizer=adam", "gradient_penalty", ADAM),
+        ("loss=wasserstein_gp optimizer=rmsprop constraint=lipschitz_penalty", "lipschitz_penalty", RMSPROP),
+        ("loss=hinge optimizer.eps=0.5", "spectral_norm", {**ADAM, "eps": 0.5}),
+        ("loss=hinge optimizer=rmsprop optimizer.alpha=0.5", "spectral_norm", {**RMSPROP, "alpha": 0.5}),
+    ],
+)
+def test_a_loss_brings_its_constraint_and_optimizer(words: str, constraint: str, optimizer: dict[str, Any]) -> None:
+    config = configuration(*words.split())
+    assert config["constraint"] == option("constraint", constraint)
+    assert config["optimizer"] == optimizer
+
+
+def test_a_loss_file_sets_no_value_of_another_group() -> None:
+    """A pairing names an option; the values are in that option's file."""
+    for path in (CONF_DIR / "loss").glob("*.yaml"):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        part = LOSSES[content["name"]]
+        assert content.keys() - {"defaults", "name"} <= set(inspect.signature(part).parameters), path.name

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision
+from wgan_cli.parameters import SettingError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_without_cuda() -> None:
+    assert resolve_device("auto") == CPU
+    assert resolve_device("cpu") == CPU
+    for name in ("cuda", "cuda:0"):
+        with pytest.raises(SettingError, match=f"device={name}: there is no CUDA device here.*device=cpu"):
+            resolve_device(name)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_with_cuda() -> None:
+    assert resolve_device("auto") == CUDA
+    assert resolve_device("cpu") == CPU
+    assert resolve_device("cuda") == CUDA
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(SettingError, match="device=cuda:2: there are 2 CUDA devices"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("banana", "", "cpu:0", "cuda:-1", "cuda:x", "gpu", "CUDA", "mps", "cuda:1:2"),
+        pytest.param("cuda:", marks=pytest.mark.xfail(reason="torch refuses it, with a RuntimeError")),
+    ],
+)
+def test_no_such_device(name: str) -> None:
+    with pytest.raises(SettingError, match="device="):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "native", "expected"),
+    [("auto", True, "bf16"), ("auto", False, "fp32"), ("fp32", True, "fp32"), ("bf16", False, "bf16")],
+)
+def test_precision(asked: str, native: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that only emulates bf16 is slower for it."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": native})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    for device in (CPU, CUDA):
+        assert resolve_precision(asked, device) == expected  # type: ignore[arg-type]
+
+
+def test_autocast() -> None:
+    layer, inputs = torch.nn.Linear(3, 3), torch.ones(2, 3)
+    with autocast("bf16", CPU)():
+        assert layer(inputs).dtype == torch.bfloat16
+    with autocast("fp32", CPU)():
+        assert layer(inputs).dtype == torch.float32
+
+
+def test_half_of_the_free_memory_is_left_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 4000))
+    assert fits(10**18, CPU)
+    assert fits(499, CUDA)
+    assert not fits(501, CUDA)

@@ -1,0 +1,61 @@
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from wgan_cli.cli.compose import composed, plain
+from wgan_cli.parameters import SettingError, UnknownSettingError, bind
+from wgan_cli.settings import CHANGEABLE, CONF_DIR, SampleSettings, Settings
+
+
+def of_yaml(name: str, *words: str) -> dict[str, Any]:
+    config = composed(name, words)
+    assert config is not None
+    return plain(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "settings"), [("train", (), Settings), ("sample", ("checkpoint=a.pt",), SampleSettings)]
+)
+def test_the_yaml_names_every_setting_and_no_other(name: str, words: tuple[str, ...], settings: type[Any]) -> None:
+    values = of_yaml(name, *words)
+    assert values.keys() == {field.name for field in fields(settings)}
+    bind(settings, values)
+
+
+def test_every_key_is_explained() -> None:
+    """`--help` sends its readers to the comments of train.yaml."""
+    lines = (CONF_DIR / "train.yaml").read_text(encoding="utf-8").partition("\nhydra:")[0].splitlines()
+    values = [line for line in lines if ": " in line and line[0].isalpha()]
+    assert len(values) > 8
+    assert [line for line in values if "  # " not in line] == []
+
+
+def test_what_a_resumed_run_may_change_exists() -> None:
+    assert set(CHANGEABLE) <= {field.name for field in fields(Settings)}
+    assert not set(CHANGEABLE) & {"seed", "dataset", "generator", "critic", "loss", "constraint", "optimizer", "ema"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochs", 0, "epochs=0: must be a whole number of at least 1"),
+        ("max_minutes", 0.0, "max_minutes=0.0: must be a number above 0 or null"),
+        ("seed", 2**63, "seed=9223372036854775808: must be a whole number from 0 to 9223372036854775807"),
+        ("ema", "yes", "ema=yes: must be true or false"),
+        ("log", {"evry": 1}, "log.evry: no such setting"),
+        ("log", {"every": 0}, "log.every=0"),
+        ("log", {}, "log.every=null: missing"),
+        ("loss", "hinge", "loss=hinge: must be a group of settings"),
+        ("clip_value", -0.1, "clip_value=-0.1: must be a number above 0 or null"),
+    ],
+)
+def test_a_value_out_of_range(key: str, value: object, message: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        bind(Settings, {**of_yaml("train"), key: value})
+    assert message in str(refused.value)
+
+
+def test_an_unknown_key() -> None:
+    with pytest.raises(UnknownSettingError, match=r"n_critc: no such setting .did you mean n_critic"):
+        bind(Settings, {**of_yaml("train"), "n_critc": 5})
