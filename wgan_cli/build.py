@@ -54,7 +54,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     streams = Streams(settings.seed, device)
     state = _build_state(settings, tuple(dataset.train.shape[1:]), constraint, streams)
     if checkpoint is not None:
-        _restore(state, checkpoint)
+        _restore(state, checkpoint, settings.resume)
 
     stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
     images, generator_images = (
@@ -80,7 +80,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         sample_every=settings.sample.every,
         checkpoint_every=settings.checkpoint.every,
     )
-    config = asdict(settings)
+    config = asdict(replace(settings, resume=None, dry_run=False))
     return Run(
         config=config,
         state=state,
@@ -103,6 +103,9 @@ def _build_state(
     critic = _build_critic(settings.critic, image_shape, constraint)
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
+    layers = [*generator.modules(), *critic.modules()]
+    if settings.batch_size == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
+        raise SettingError("batch_size", 1, "must be at least 2 where a network has BatchNorm")
     part = choose(OPTIMIZERS, settings.optimizer, "optimizer")
     optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic)
     return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None)
@@ -143,7 +146,7 @@ def resume_run(folder: Path, changed: Settings, given: list[str]) -> Run:
                 "resume", folder, f"a run that goes on keeps its {key}; it may change {', '.join(CHANGEABLE)}"
             )
         allowed[top] = getattr(changed, top)
-    return build_run(replace(settings, **allowed), checkpoint)
+    return build_run(replace(settings, **allowed, resume=str(folder)), checkpoint)
 
 
 def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint") -> Generator:
@@ -164,12 +167,12 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
     target = resolve_device(device)
     file = find_checkpoint(Path(path), key)
     checkpoint = load_checkpoint(file, key)
-    weights = checkpoint.state.get("ema") or checkpoint.state.get("generator") or {}
     try:
+        weights = checkpoint.state["ema"] or checkpoint.state["generator"]
         with torch.device("meta"):  # nothing is allocated before the shapes have been compared
             generator = build_generator(checkpoint.config["generator"], checkpoint.image_shape)
         generator.load_state_dict(weights, assign=True)
-    except (SettingError, KeyError, TypeError, RuntimeError) as error:
+    except (SettingError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise SettingError(key, path, f"does not hold the generator that it describes ({reason})") from error
     return generator.to(target).eval().requires_grad_(False)
@@ -216,9 +219,11 @@ def _check_parts(settings: Settings) -> None:
     checked(choose(OPTIMIZERS, settings.optimizer, "optimizer"), settings.optimizer, "optimizer", players)
 
 
-def _restore(state: TrainingState, checkpoint: Checkpoint) -> None:
+def _restore(state: TrainingState, checkpoint: Checkpoint, folder: str | None) -> None:
     try:
         state.load_state_dict(checkpoint.state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise SettingError("resume", "checkpoint", f"does not fit the run that it describes ({reason})") from error
+        raise SettingError(
+            "resume", folder, f"has a checkpoint that does not fit the run that it describes ({reason})"
+        ) from error

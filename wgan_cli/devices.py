@@ -22,7 +22,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+    if name not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
         raise SettingError("device", name, "must be auto, cpu, cuda or a certain GPU as in cuda:1")
     if kind == "cuda" and not available:
         raise SettingError("device", name, "there is no CUDA device here, or this torch cannot use it; try device=cpu")

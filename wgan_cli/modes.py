@@ -28,15 +28,14 @@ def write_images(generator: Generator, seed: int, count: int, out: Path | None) 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError("out", out, "exists already, and images of two samplings would mix; give a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     digits = max(6, len(str(count - 1)))
-    index = 0
-    for chunk in render(generator, sample_latents(seed, count, generator.latent_dim)):
-        for image in chunk:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+        partial = Path(temporary) / out.name
+        partial.mkdir()
+        chunks = render(generator, sample_latents(seed, count, generator.latent_dim))
+        for index, image in enumerate(image for chunk in chunks for image in chunk):
             save_png(image, partial / f"{index:0{digits}d}.png")
-            index += 1
-    partial.chmod(0o777 & ~_umask())
-    partial.replace(out)
+        partial.replace(out)
     return f"wrote {count:,} images to {out}{os.sep}"
 
 
@@ -83,9 +82,3 @@ def _replacing(out: Path, suffix: str) -> str:
         raise SettingError("out", out, f"must be the name of a {suffix} file")
     out.parent.mkdir(parents=True, exist_ok=True)
     return " (and replaced what was there)" if out.exists() else ""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

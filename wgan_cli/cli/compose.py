@@ -6,6 +6,7 @@ here; sweeps and whatever only informs (--help, --cfg, completion) are left to H
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from wgan_cli.cli.errors import UsageError
-from wgan_cli.parameters import nearest
-from wgan_cli.settings import CONF_DIR
+from wgan_cli.parameters import SettingError, bind, nearest
+from wgan_cli.settings import CONF_DIR, Settings
 
 FLAGS = (
     "--cfg", "--config-dir", "--config-name", "--help", "--hydra-help", "--info", "--multirun",
@@ -78,6 +79,7 @@ def check_sweep(config_name: str, arguments: Sequence[str]) -> None:
 
     Raises:
         HydraException: If one of them cannot be composed.
+        SettingError: If none of them can be used.
     """
     flags, words = _parse(config_name, arguments)
     with _initialized(config_name, flags.config_dir):
@@ -86,8 +88,16 @@ def check_sweep(config_name: str, arguments: Sequence[str]) -> None:
         swept = [override for override in overrides if override.is_discrete_sweep()]
         fixed = [override.input_line or "" for override in overrides if override not in swept]
         values = [[f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] for each in swept]
-        for index in range(max(map(len, values), default=0)):
-            compose(flags.config_name, [*fixed, *(each[min(index, len(each) - 1)] for each in values)])
+        mistakes: list[SettingError] = []
+        count = max(map(len, values), default=1)
+        for index in range(count):
+            config = compose(flags.config_name, [*fixed, *(each[min(index, len(each) - 1)] for each in values)])
+            try:
+                bind(Settings, plain(config))
+            except SettingError as error:  # that job will fail, and others may not
+                mistakes.append(error)
+        if len(mistakes) == count:
+            raise mistakes[0]
 
 
 def _parse(config_name: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -124,6 +134,9 @@ class UserOptions(SearchPathPlugin):
 
 def hand_to_hydra(config_name: str, task: Callable[[DictConfig], None]) -> None:
     """Let Hydra parse the process's arguments and run the task, once for each job of a sweep."""
+    # Its parser wants the settings in one piece; people put a flag between them.
+    words = sys.argv[1:]
+    sys.argv[1:] = sorted(words, key=lambda word: word.startswith("-") or not ("=" in word or word.startswith("~")))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises its errors then, instead of printing them and exiting with 1
     hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
 

@@ -58,7 +58,7 @@ def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
         return 0
     if settings.resume is None:
         folder.create(run.config, overrides)
-    with _log_to_file(folder.log):
+    with failures(), _log_to_file(folder.log):
         log.info(plan)
         ending = execute(run, folder)
         go_on = f"wgan-train resume={folder.path}"

@@ -3,13 +3,14 @@
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from wgan_cli.parameters import SettingError
 from wgan_cli.run.failure import RunFailedError
@@ -71,12 +72,14 @@ def link_checkpoint(existing: Path, path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        os.link(existing, partial)
-    except OSError:
-        partial.write_bytes(existing.read_bytes())
-    partial.replace(path)
-    partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing
-    _flush_folder(path.parent)
+        try:
+            os.link(existing, partial)
+        except OSError:
+            partial.write_bytes(existing.read_bytes())
+        partial.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing, too
 
 
 def find_checkpoint(path: Path, key: str) -> Path:
@@ -111,22 +114,40 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint:
     except Exception as error:  # torch raises a dozen kinds on a foreign or crafted file
         reason = str(error).partition("\n")[0][:100]
         raise SettingError(key, path, f"is no checkpoint of wgan-train ({type(error).__name__}: {reason})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("config"), dict) or "state" not in content:
+    if not isinstance(content, dict) or "format" not in content:
         raise SettingError(key, path, "is no checkpoint of wgan-train: it lacks what one holds")
-    if content.get("format") != FORMAT:
-        raise SettingError(key, path, f"has format {content.get('format')}; this version reads format {FORMAT}")
-    return Checkpoint(content["config"], tuple(content["image_shape"]), content["state"], content["versions"])
+    if content["format"] != FORMAT:
+        raise SettingError(key, path, f"has format {content['format']}; this version reads format {FORMAT}")
+    kinds = {"config": dict, "image_shape": tuple, "state": dict, "versions": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    if wrong or len(content["image_shape"]) != 3:
+        raise SettingError(key, path, f"is no whole checkpoint: {', '.join(wrong) or 'image_shape'} cannot be used")
+    if any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in _tensors(content["state"])):
+        raise SettingError(key, path, "claims tensors that are larger than the file")
+    return Checkpoint(**{name: content[name] for name in kinds})
+
+
+def _tensors(content: object) -> Iterator[Tensor]:
+    """Find the tensors in nested plain data."""
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, dict | list | tuple):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _tensors(part)
 
 
 def _archive_problem(path: Path) -> str | None:
     """Say what is wrong with the archive: torch itself reads most flipped bits without a word."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 return "it has compressed entries"
+            if any(entry.flag_bits & 1 or entry.external_attr for entry in entries):
+                return "it has entries that torch does not write"  # and would read as folders, of random bytes
             damaged = archive.testzip()
             return f"checksum of {damaged} differs" if damaged else None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
         return str(error)
 
 
