@@ -19,6 +19,7 @@ from wgan_cli.constraints import (
     SpectralNorm,
     gradient_norms,
     interpolate,
+    top_singular_vectors,
 )
 from wgan_cli.networks import CRITICS
 from wgan_cli.networks.dcgan import DCGANCritic
@@ -306,10 +307,10 @@ def test_clip_keeps_every_parameter_within_and_the_small_ones_as_they_were(kind:
 # Spectral normalisation.
 
 
-def spectral(kind: str = "mlp", iterations: int = 1, seed: int = 0) -> nn.Module:
+def spectral(kind: str = "mlp", seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"width": 8} if kind == "dcgan" else {"hidden_sizes": (32, 16)}
-    return SpectralNorm(iterations).wrap(CRITICS[kind](16, 1, **sizes))
+    return SpectralNorm().wrap(CRITICS[kind](16, 1, **sizes))
 
 
 def weighted(critic: nn.Module) -> list[nn.Linear | nn.Conv2d]:
@@ -336,44 +337,61 @@ def original(module: nn.Module) -> nn.Parameter:
     return parametrization.original
 
 
+def assert_normalized(critic: nn.Module) -> None:
+    """128 steps of power iteration leave the largest singular value within 0.1 % (float32 itself within 1e-6)."""
+    norms = [references.largest_singular_value(weight) for weight in effective_weights(critic)]
+    assert norms == pytest.approx([1.0] * len(norms), abs=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
 def test_spectral_norm_makes_the_largest_singular_value_one(kind: str) -> None:
     torch.manual_seed(0)
     plain = DCGANCritic(16, 1, 8) if kind == "dcgan" else MLPCritic(16, 1, (32, 16))
     norms_before = [references.largest_singular_value(module.weight.detach()) for module in weighted(plain)]
-    critic = spectral(kind)
     assert max(abs(norm - 1) for norm in norms_before) > 0.3  # or there would be nothing to do
-    for _ in range(10):
-        critic(torch.randn(4, 1, 16, 16))
-    norms = [references.largest_singular_value(weight) for weight in effective_weights(critic)]
-    # Power iteration approaches the largest singular value from below, so the effective norm 1 from above; after 31
-    # iterations it is within 5 % unless the two largest are closer than that themselves, which then does not matter.
-    assert len(norms) == len(norms_before)
-    assert all(0.9999 < norm < 1.05 for norm in norms), norms
+    critic = spectral(kind)
+    assert len(effective_weights(critic)) == len(norms_before)
+    assert_normalized(critic)
 
 
-def test_spectral_norm_follows_a_moving_weight() -> None:
-    """The estimate is kept up by the forward passes of training, one iteration each."""
-    critic = spectral()
-    optimizer = torch.optim.SGD(critic.parameters(), 0.05)
-    for _ in range(60):
+def test_spectral_norm_keeps_up_with_the_first_updates() -> None:
+    """Adam's first updates move every weight by the whole learning rate: more than the weights' own size here.
+
+    One step of power iteration for each update, as the paper has it, is far behind then, which is kept here.
+    """
+    constraint = SpectralNorm()
+    critic = spectral("dcgan")
+    one_step = {
+        module: torch.nn.functional.normalize(torch.randn(len(module.weight)), dim=0) for module in weighted(critic)
+    }
+    optimizer = torch.optim.Adam(critic.parameters(), 0.02, betas=(0.0, 0.9))
+    behind = 0.0
+    for index in range(10):
         optimizer.zero_grad()
-        torch.autograd.backward(critic(torch.randn(8, 1, 16, 16)).square().mean().sub(1).abs())
+        images = torch.randn(8, 1, 16, 16, generator=stream(index))
+        torch.autograd.backward(critic(images).mean() - critic(images.abs()).mean())
         optimizer.step()
-    critic(torch.randn(8, 1, 16, 16))
-    assert all(0.9999 < references.largest_singular_value(weight) < 1.05 for weight in effective_weights(critic))
+        constraint.project(critic)
+        assert_normalized(critic)
+        for module, left in one_step.items():
+            matrix = original(module).detach().flatten(1)
+            right = torch.nn.functional.normalize(matrix.T @ left, dim=0)
+            estimate = (matrix @ right).norm().item()
+            one_step[module] = (matrix @ right) / estimate
+            behind = max(behind, references.largest_singular_value(matrix) / estimate - 1)
+    assert behind > 0.05
 
 
-def test_more_power_iterations_are_more_exact() -> None:
-    def error(iterations: int) -> float:
-        critic = spectral("dcgan", iterations)
-        with torch.no_grad():
-            for module in weighted(critic):
-                original(module).copy_(torch.randn(original(module).shape, generator=stream(9)))
-        critic(torch.randn(2, 1, 16, 16))
-        return max(abs(references.largest_singular_value(weight) - 1) for weight in effective_weights(critic))
-
-    assert error(30) < 0.01 < 0.1 < error(1)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (5, 3), (3, 5), (40, 60)])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_top_singular_vectors(shape: tuple[int, int], scale: float) -> None:
+    matrix = scale * torch.randn(shape, generator=stream(4))
+    left, right = top_singular_vectors(matrix)
+    assert left.shape == shape[:1]
+    assert right.shape == shape[1:]
+    assert [left.norm().item(), right.norm().item()] == pytest.approx([1, 1], abs=1e-5)
+    largest = references.largest_singular_value(matrix)
+    assert (left @ matrix @ right).item() == pytest.approx(largest, rel=1e-3)
 
 
 def test_spectral_norm_gradient_reaches_the_original_weight() -> None:
@@ -402,8 +420,8 @@ def test_spectral_norm_gradient_is_the_papers() -> None:
     sigma = torch.linalg.matrix_norm(weight.detach(), 2)
     expected = (by_effective - (by_effective * effective).sum() * torch.outer(u[:, 0], v[0])) / sigma
     assert weight.grad is not None
-    # 21 iterations leave u and v some 1e-3 off at this matrix's gap.
-    torch.testing.assert_close(weight.grad, expected, rtol=0, atol=1e-2)
+    # float32, and vectors that 128 iterations have brought to some 1e-5 of the SVD's
+    torch.testing.assert_close(weight.grad, expected, rtol=0, atol=1e-3)
 
 
 def test_two_forward_passes_before_one_backward() -> None:
@@ -415,30 +433,24 @@ def test_two_forward_passes_before_one_backward() -> None:
     assert all(torch.isfinite(original(module)).all() for module in weighted(critic))
 
 
-def test_eval_mode_and_frozen_parameters_leave_or_move_the_vectors() -> None:
+def test_only_the_projection_moves_the_vectors() -> None:
     critic = spectral()
-    with torch.no_grad():  # away from where the iteration has converged, so that a step of it shows
+    with torch.no_grad():
         for module in weighted(critic):
             original(module).copy_(torch.randn(original(module).shape))
     before = vectors(critic)
-    critic.eval()
-    scores = critic(torch.ones(2, 1, 16, 16))
-    assert torch.equal(scores, critic(torch.ones(2, 1, 16, 16)))
+    critic(torch.ones(2, 1, 16, 16))
     assert all(torch.equal(value, before[name]) for name, value in vectors(critic).items())
-    critic.train()
-    with torch.no_grad():
-        critic(torch.ones(2, 1, 16, 16))
+    SpectralNorm().project(critic)
     assert not any(torch.equal(value, before[name]) for name, value in vectors(critic).items() if value.numel() > 1)
 
 
 def test_spectral_norm_state_dict_round_trip() -> None:
     critic, other = spectral(seed=0), spectral(seed=1)
-    for _ in range(3):
-        critic(torch.randn(4, 1, 16, 16))
-    other.load_state_dict(critic.state_dict())
     inputs = torch.randn(4, 1, 16, 16)
-    for _ in range(3):  # in train mode each pass moves the vectors, of both alike
-        assert torch.equal(critic(inputs), other(inputs))
+    assert not torch.equal(critic(inputs), other(inputs))
+    other.load_state_dict(critic.state_dict())
+    assert torch.equal(critic(inputs), other(inputs))
     assert critic.state_dict().keys() == other.state_dict().keys()
 
 
@@ -450,12 +462,12 @@ def test_spectral_norm_stays_in_float32_under_autocast() -> None:
         critic(torch.randn(4, 1, 16, 16))
         assert dtypes == [torch.bfloat16]  # autocast is on, and only the division by σ is left out of it
         assert all(module.weight.dtype == torch.float32 for module in weighted(critic))
-    assert all(0.9999 < references.largest_singular_value(weight) < 1.05 for weight in effective_weights(critic))
+    assert_normalized(critic)
 
 
 def test_spectral_norm_bounds_the_critics_slope() -> None:
     """What the constraint is for: with every layer at 1 and LeakyReLU between, f is 1-Lipschitz (MLP)."""
     critic = spectral().eval()
     norms = gradient_norms(critic, torch.randn(32, 1, 16, 16))
-    assert 0 < norms.max().item() < 1.05**3
+    assert 0 < norms.max().item() < 1.001**3
     assert math.isfinite(norms.sum().item())

@@ -108,7 +108,6 @@ def test_what_cannot_be_written(mode: str, name: str, tmp_path: Path) -> None:
     assert refused.value.key == "out"
 
 
-@pytest.mark.xfail(reason="write_images leaves its temporary folder behind")
 def test_images_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -65,6 +65,5 @@ def test_a_sweep_whose_job_breaks_off_ends_with_that_kind_of_code(tmp_path: Path
     assert "samples/epoch_0001.png" in names(tmp_path / "sweep" / "1")
 
 
-@pytest.mark.xfail(reason="Hydra's own parser takes settings on one side of a flag only")
 def test_the_flag_may_stand_anywhere(tmp_path: Path) -> None:
     run("wgan-train", *SHORT, "-m", "n_critic=1,2", "dry_run=true", cwd=tmp_path)
