@@ -29,6 +29,7 @@ ALLOWED = {
     "constraints": {"parameters"},
     "data": {"parameters", "settings"},
     "devices": {"parameters"},
+    "losses": {"parameters"},
     "networks": {"parameters", "players"},
     "optimizers": {"parameters"},
     "settings": {"parameters"},

@@ -57,8 +57,9 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         _restore(state, checkpoint, settings.resume)
 
     stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
+    orders = Streams(settings.seed, torch.device("cpu"))  # so that a run may go on, in mid-epoch, on another device
     images, generator_images = (
-        Batches(stored, settings.batch_size, device, partial(streams.at, purpose))
+        Batches(stored, settings.batch_size, device, partial(orders.at, purpose))
         for purpose in ("critic images", "generator images")
     )
     rules = Rules(
@@ -80,7 +81,8 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         sample_every=settings.sample.every,
         checkpoint_every=settings.checkpoint.every,
     )
-    config = asdict(replace(settings, resume=None, dry_run=False))
+    # What holds for this process only is not the run's: one that goes on is not to be stopped again unasked.
+    config = asdict(replace(settings, resume=None, dry_run=False, max_minutes=None))
     return Run(
         config=config,
         state=state,
@@ -89,7 +91,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         max_minutes=settings.max_minutes,
         seed=settings.seed,
         real=dataset.train[:GRID_IMAGES].clone(),
-        plan=describe_run(config, state, cadence, dataset.train, precision),
+        plan=describe_run(asdict(settings), state, cadence, dataset.train, precision),
     )
 
 
@@ -132,9 +134,10 @@ def resume_run(folder: Path, changed: Settings, given: list[str]) -> Run:
     Raises:
         SettingError: If there is nothing to go on with, or a key is given that must stay as it was.
     """
+    file = find_checkpoint(folder, "resume")
     if not folder.is_dir():
         raise SettingError("resume", folder, "is no folder; give the folder of a run")
-    checkpoint = load_checkpoint(find_checkpoint(folder, "resume"), "resume")
+    checkpoint = load_checkpoint(file, "resume")
     settings = bind(Settings, checkpoint.config)
     allowed = {}
     for key in given:
@@ -171,6 +174,9 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
         weights = checkpoint.state["ema"] or checkpoint.state["generator"]
         with torch.device("meta"):  # nothing is allocated before the shapes have been compared
             generator = build_generator(checkpoint.config["generator"], checkpoint.image_shape)
+        expected = generator.state_dict()
+        if any(weight.dtype != expected[name].dtype for name, weight in weights.items() if name in expected):
+            raise TypeError("its weights are of another type")
         generator.load_state_dict(weights, assign=True)
     except (SettingError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]

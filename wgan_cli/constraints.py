@@ -164,7 +164,7 @@ def top_singular_vectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
     wide = matrix.T if tall else matrix
     power = wide @ wide.T
     for _ in range(7):
-        power = power / power.trace()  # keeps the largest eigenvalue in (0, 1], away from overflow
+        power = power / power.trace().clamp_min(1e-30)  # keeps the largest eigenvalue in (0, 1], away from overflow
         power = power @ power
     longest = power.diagonal().argmax().view(1)
     left = F.normalize(power.index_select(1, longest).squeeze(1), dim=0)

@@ -20,7 +20,7 @@ def resolve_device(name: str) -> torch.device:
     """
     available = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if available else "cpu")
+        name = "cuda" if available else "cpu"
     kind, _, index = name.partition(":")
     if name not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
         raise SettingError("device", name, "must be auto, cpu, cuda or a certain GPU as in cuda:1")
@@ -28,6 +28,7 @@ def resolve_device(name: str) -> torch.device:
         raise SettingError("device", name, "there is no CUDA device here, or this torch cannot use it; try device=cpu")
     if index and int(index) >= torch.cuda.device_count():
         raise SettingError("device", name, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    torch.backends.cudnn.allow_tf32 = False  # what is said to be float32 is: TF32 has 10 of its 23 bits
     return torch.device(name)
 
 

@@ -76,6 +76,10 @@ def choose(parts: Mapping[str, T], settings: Mapping[str, Any], key: str) -> T:
         UnknownSettingError: If there is no such part.
     """
     name = settings.get("name")
+    if name is None:
+        raise SettingError(
+            f"{key}.name", None, f"missing; the option's file must name one of {', '.join(sorted(parts))}"
+        )
     if not isinstance(name, str) or name not in parts:
         raise UnknownSettingError(f"{key}.name={_shown(name)}", parts, what=f"no such {key}")
     return parts[name]
@@ -186,7 +190,7 @@ def _unpack(annotation: Any) -> tuple[Any, Range]:
 
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
-        return any(value == option and type(value) is type(option) for option in get_args(kind))
+        return any(type(value) is type(option) and value == option for option in get_args(kind))
     if kind is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max  # which nan is not
     return type(value) is kind

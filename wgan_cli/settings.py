@@ -59,7 +59,7 @@ class SampleSettings:
     """What ``wgan-sample`` can be told; ``conf/sample.yaml`` says what each is for."""
 
     checkpoint: str
-    num_images: AtLeastOne
+    num_images: Annotated[int, Range(1, 10_000_000)]
     seed: Seed
     mode: Literal["grid", "images", "npz"]
     out: str | None

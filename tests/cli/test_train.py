@@ -1,3 +1,7 @@
+import contextlib
+import os
+import pty
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +12,7 @@ from PIL import Image
 
 from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
-from tests.commands import TINY, checkpoint, names, results, run, tree
+from tests.commands import TINY, checkpoint, command, environment, names, results, run, tree
 from wgan_cli.constraints import Clip, GradientPenalty
 from wgan_cli.settings import CONF_DIR
 
@@ -217,3 +221,29 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(options: Path) -> No
     ):
         assert words in said
     assert tree(options) == before
+
+
+def test_on_a_terminal_rows_go_to_the_log_and_the_bar_only(tmp_path: Path) -> None:
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        [command("wgan-train"), *TINY, "hydra.run.dir=run"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=there,
+        text=True,
+    )
+    os.close(there)
+    bar = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the process is
+        while piece := os.read(here, 4096):
+            bar += piece
+    os.close(here)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert "finished after step" in out
+    assert "wasserstein_estimate" not in out
+    assert "wasserstein_estimate" in (tmp_path / "run" / "wgan-train.log").read_text()
+    assert b"images/s" in bar
+    assert b"W=" in bar

@@ -1,12 +1,14 @@
 import inspect
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from wgan_cli.data import DATASETS
-from wgan_cli.data.dataset import fit, subset
+from wgan_cli.data.dataset import Dataset, fit, subset
 from wgan_cli.parameters import SettingError, bind
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
@@ -79,3 +81,13 @@ def test_a_setting_out_of_range_is_refused(name: str, setting: str, value: float
     settings = {"name": name} | ({} if name == "glyphs" else {"root": "nowhere"}) | {setting: value}
     with pytest.raises(SettingError, match=rf"^dataset\.{setting}={value}: must be"):
         bind(DATASETS[name], settings, "dataset")
+
+
+@pytest.mark.parametrize(
+    "images", [torch.zeros(3, 1, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8), np.zeros((3, 1, 8, 8), np.uint8)]
+)
+def test_other_arrays_are_refused(images: Any) -> None:
+    whole = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    for parts in ((images, whole), (whole, images)):
+        with pytest.raises(TypeError, match="must be a uint8 tensor"):
+            Dataset(*parts)

@@ -250,6 +250,33 @@ def test_one_that_lacks_a_part_is_refused(missing: str, tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "a.pt", "checkpoint")
 
 
+def test_what_never_ends_is_refused_at_once(tmp_path: Path) -> None:
+    """A part that stands in itself, and one that stands twice in the next, sixty times over."""
+    doubled: list[object] = [torch.zeros(1)]
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    endless: list[object] = []
+    endless.append(endless)
+    for name, part in (("doubled", doubled), ("endless", endless)):
+        content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
+        content["state"] = {"ema": part}
+        torch.save(content, tmp_path / f"{name}.pt")
+        assert load_checkpoint(tmp_path / f"{name}.pt", "resume").state.keys() == {"ema"}  # read, and harmless
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(1).expand(10**12), torch.zeros(4).to_sparse(), torch.zeros(4, device="meta")],
+    ids=["stride 0", "sparse", "meta"],
+)
+def test_tensors_that_are_not_what_they_claim_to_be(tensor: torch.Tensor, tmp_path: Path) -> None:
+    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
+    content["config"]["x"] = [tensor]
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(SettingError, match="not what they claim to be"):
+        load_checkpoint(tmp_path / "a.pt", "resume")
+
+
 def unchanged_or_refused(path: Path, data: bytes, flips: Iterable[tuple[int, int]]) -> int:
     """Flip one bit at a time; return how often the file was refused. Otherwise, nothing read may differ."""
     path.write_bytes(data)

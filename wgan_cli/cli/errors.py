@@ -71,6 +71,10 @@ def explain(error: BaseException) -> str:
 def _unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     match = re.search(r"Could not override '([^']*)'", text)
     key = match[1] if match else str(cause.full_key)
+    if key == "experiment":
+        return (
+            "experiment: no such recipe; put it into a folder of yours, as DIR/experiment/NAME.yaml: --config-dir DIR"
+        )
     parent = cause.parent_node
     known = [str(name) for name in parent] if parent is not None and OmegaConf.is_dict(parent) else []
     known = [name for name in known if name not in ("hydra", "name")]

@@ -39,10 +39,12 @@ def _render(config: DictConfig) -> None:
 
     from wgan_cli.build import load_generator  # imports torch: not before the settings have been looked at
     from wgan_cli.modes import write_samples
+    from wgan_cli.run.failure import failures
 
-    generator = load_generator(Path(settings.checkpoint), settings.device)
-    out = None if settings.out is None else Path(settings.out)
-    print(write_samples(generator, settings.mode, settings.seed, settings.num_images, out))
+    out = None if settings.out is None else Path(settings.out).expanduser()
+    with failures():
+        generator = load_generator(Path(settings.checkpoint).expanduser(), settings.device)
+        print(write_samples(generator, settings.mode, settings.seed, settings.num_images, out))
 
 
 if __name__ == "__main__":

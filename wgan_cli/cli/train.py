@@ -4,7 +4,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from wgan_cli import __version__
 from wgan_cli.cli.compose import check_flags, check_sweep, composed, hand_to_hydra, plain
-from wgan_cli.cli.errors import BUG, exit_code, explain, report
+from wgan_cli.cli.errors import BUG, UsageError, exit_code, explain, report
 from wgan_cli.parameters import bind
 from wgan_cli.settings import Settings
 
@@ -39,14 +39,17 @@ def train(arguments: Sequence[str]) -> int:
 
 def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
     """Train one run in a folder of its own, or go on in that of an earlier one; return the exit code."""
-    settings = bind(Settings, plain(config))
+    chosen = plain(config)
+    if "experiment" in chosen:
+        raise UsageError("experiment: the recipe's file must begin with the line '# @package _global_'")
+    settings = bind(Settings, chosen)
 
     from wgan_cli.build import build_run, resume_run  # imports torch: not before the settings have been looked at
     from wgan_cli.run.failure import failures
     from wgan_cli.run.folder import RunFolder
     from wgan_cli.run.session import execute
 
-    folder = RunFolder(path if settings.resume is None else Path(settings.resume))
+    folder = RunFolder(path if settings.resume is None else Path(settings.resume).expanduser())
     with failures():
         if settings.resume is None:
             run = build_run(settings)
@@ -55,6 +58,10 @@ def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
     plan = f"{run.plan}\n{'results':<12}{folder.path}"
     if settings.dry_run:
         log.info(plan)
+        return 0
+    if run.cadence.finished(run.state):
+        done = f"{run.cadence.epochs_done(run.state)} epochs and {run.state.step:,} steps are done"
+        log.info("nothing is left to do: %s; a larger epochs= or max_steps= goes on", done)
         return 0
     if settings.resume is None:
         folder.create(run.config, overrides)
@@ -90,16 +97,19 @@ def _sweep(arguments: Sequence[str]) -> int:
             return
         finally:
             _free_memory()
+            with suppress(OSError):  # it is not empty
+                Path(hydra_config.runtime.output_dir).rmdir()
         if code:
             raise SystemExit(code)  # a signal stopped the job, and means the sweep
 
-    hand_to_hydra("train", job)
-    if not failures:
-        return 0
-    log.error("%d of the jobs failed:", len(failures))
-    for name, reason, _ in failures:
-        log.error("  #%s\n      %s", name, reason.replace("\n", "\n      "))
-    return failures[0][2]
+    try:
+        hand_to_hydra("train", job)
+    finally:
+        if failures:
+            log.error("%d of the jobs failed:", len(failures))
+        for name, reason, _ in failures:
+            log.error("  #%s\n      %s", name, reason.replace("\n", "\n      "))
+    return failures[0][2] if failures else 0
 
 
 def _free_memory() -> None:
@@ -115,7 +125,8 @@ def _free_memory() -> None:
 
 def _log_to_stdout() -> None:
     handler = logging.StreamHandler(sys.stdout)
-    handler.setLevel(logging.INFO)
+    # A filter, not a level: the progress bar puts a handler in the place of this one, and copies only its filters.
+    handler.addFilter(lambda record: record.levelno >= logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers = [handler]
     log.setLevel(logging.DEBUG)
@@ -130,7 +141,9 @@ def _log_to_file(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), None))
+        trace = sys.exc_info() if exit_code(error) == BUG else None
+        # To the file alone: whoever catches the error says it on the terminal.
+        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), trace))
         raise
     finally:
         log.removeHandler(handler)

@@ -16,7 +16,7 @@ class Batches:
         images: uint8, (N, channels, height, width); N is at least ``batch_size``.
         batch_size: Images in a batch.
         device: Where batches are wanted.
-        shuffle: Maps an epoch to the random stream, on ``device``, of its order.
+        shuffle: Maps an epoch to the random stream, on the CPU, of its order.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Batches:
         """Return batch ``position``, counted from the first epoch's first: float32 in [-1, 1], channels last."""
         epoch, index = divmod(position, self.per_epoch)
         if epoch != self._epoch:
-            order = torch.randperm(len(self._images), generator=self._shuffle(epoch), device=self._device)
+            order = torch.randperm(len(self._images), generator=self._shuffle(epoch))
             self._epoch, self._order = epoch, order.to(self._images.device)
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         batch = self._images[chosen].to(self._device, non_blocking=True)

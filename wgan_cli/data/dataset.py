@@ -31,6 +31,17 @@ class Dataset:
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse other arrays, which a new dataset might return, before anything is made of them.
+
+        Raises:
+            TypeError: If a part is not uint8 of four dimensions.
+        """
+        for name, images in (("train", self.train), ("test", self.test)):
+            if not (isinstance(images, Tensor) and images.dtype == torch.uint8 and images.dim() == 4):
+                found = f"{getattr(images, 'dtype', type(images))} {tuple(getattr(images, 'shape', ()))}"
+                raise TypeError(f"{name} must be a uint8 tensor (N, channels, size, size); it is {found}")
+
 
 def subset(count: int, limit: int | None, seed: int) -> Tensor:
     """Choose which of ``count`` images a limited dataset keeps: a seeded subset, in the order they had.

@@ -88,11 +88,14 @@ def find_checkpoint(path: Path, key: str) -> Path:
     Raises:
         SettingError: If there is none.
     """
-    if not path.exists():
-        raise SettingError(key, path, "does not exist")
-    found = path / "checkpoints" / "last.pt" if path.is_dir() else path
-    if not found.is_file():
-        raise SettingError(key, path, "is no run folder with a checkpoint: there is no checkpoints/last.pt in it")
+    try:
+        if not path.exists():
+            raise SettingError(key, path, "does not exist")
+        found = path / "checkpoints" / "last.pt" if path.is_dir() else path
+        if not found.is_file():
+            raise SettingError(key, path, "is no run folder with a checkpoint: there is no checkpoints/last.pt in it")
+    except OSError as error:
+        raise SettingError(key, path, f"cannot be looked at ({error.strerror})") from error
     return found
 
 
@@ -114,26 +117,40 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint:
     except Exception as error:  # torch raises a dozen kinds on a foreign or crafted file
         reason = str(error).partition("\n")[0][:100]
         raise SettingError(key, path, f"is no checkpoint of wgan-train ({type(error).__name__}: {reason})") from error
-    if not isinstance(content, dict) or "format" not in content:
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise SettingError(key, path, "is no checkpoint of wgan-train: it lacks what one holds")
     if content["format"] != FORMAT:
         raise SettingError(key, path, f"has format {content['format']}; this version reads format {FORMAT}")
     kinds = {"config": dict, "image_shape": tuple, "state": dict, "versions": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
-    if wrong or len(content["image_shape"]) != 3:
+    if wrong or [type(size) for size in content["image_shape"]] != [int] * 3:
         raise SettingError(key, path, f"is no whole checkpoint: {', '.join(wrong) or 'image_shape'} cannot be used")
-    if any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in _tensors(content["state"])):
-        raise SettingError(key, path, "claims tensors that are larger than the file")
+    if not all(map(_is_whole, _tensors(content))):
+        raise SettingError(key, path, "has tensors that are not what they claim to be")
     return Checkpoint(**{name: content[name] for name in kinds})
 
 
 def _tensors(content: object) -> Iterator[Tensor]:
-    """Find the tensors in nested plain data."""
-    if isinstance(content, Tensor):
-        yield content
-    elif isinstance(content, dict | list | tuple):
-        for part in content.values() if isinstance(content, dict) else content:
-            yield from _tensors(part)
+    """Find the tensors in nested plain data, however often a part of it stands in another, or in itself."""
+    seen: set[int] = set()
+    waiting = [content]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Tensor):
+            yield part
+        elif isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, list | tuple):
+            waiting += part
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Say whether a tensor has its own place in memory for each of its values: stride 0 makes them endless."""
+    ordinary = tensor.device.type == "cpu" and tensor.layout is torch.strided
+    return ordinary and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def _archive_problem(path: Path) -> str | None:

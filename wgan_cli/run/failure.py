@@ -35,5 +35,5 @@ def _reason(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return f"could not use {error.filename or 'the disk'}: {error.strerror or error}."
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "Out of memory; try a smaller batch_size, or a smaller generator.width and critic.width."
+        return "Out of memory; try a smaller batch_size, generator.width and critic.width, or dataset.limit."
     return None

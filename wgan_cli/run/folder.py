@@ -58,9 +58,10 @@ class RunFolder:
         Raises:
             SettingError: If there is a run in it already, or it cannot be made.
         """
-        if self.last_checkpoint.parent.exists() or self.metrics.exists():
-            raise SettingError("hydra.run.dir", self.path, f"holds a run already; resume={self.path} goes on with it")
         try:
+            if self.last_checkpoint.parent.exists() or self.metrics.exists():
+                allowed = f"holds a run already; resume={self.path} goes on with it"
+                raise SettingError("hydra.run.dir", self.path, allowed)
             for part in (".hydra", "samples", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
             notes = {"config": dict(config), "overrides": list(overrides)}

@@ -29,7 +29,8 @@ def describe_run(
     elif state.device.type == "cuda":
         device += f" ({torch.cuda.get_device_name(state.device)})"
     optimizer, constraint = _settings(config["optimizer"]), _settings(config["constraint"])
-    files = max(1, -(-cadence.epochs // cadence.checkpoint_every))
+    epochs = -(-cadence.total_updates // cadence.updates_per_epoch)
+    files = -(-epochs // cadence.checkpoint_every)
     size = checkpoint_bytes(state)
     limits = [
         f"{config[key]} {word}" for key, word in (("max_steps", "steps"), ("max_minutes", "minutes")) if config[key]

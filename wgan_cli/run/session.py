@@ -73,6 +73,9 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     if run.cadence.finished(run.state):
         return "finished"
     with failures(folder.last_checkpoint), stop_requests() as request, _progress_bar(run) as bar:
+        folder.sample("real").parent.mkdir(
+            exist_ok=True
+        )  # it may be gone where a run goes on: the checkpoint is enough
         save_png(grid(run.real), folder.sample("real"))
         recorder = Recorder(run, folder, bar, request)
         train(run.state, run.rules, recorder.after_update)

@@ -123,12 +123,14 @@ def generate(generator: Generator, rules: Rules, stream: torch.Generator, count:
 
 
 def score(critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Score real and fake images, float32, (batch,) each; either may be empty.
+    """Score real and fake images, float32, (batch,) each; there may be no real ones.
 
     They go through the critic in one call, which is faster, unless it has a layer that would mix them: BatchNorm
     takes its statistics over the batch, and those of real and fake images are meant to differ.
     """
-    if len(real) and any(isinstance(module, _BatchNorm) for module in critic.modules()):
+    if not len(real):
+        return real.new_zeros(0), critic(fake).float()
+    if any(isinstance(module, _BatchNorm) for module in critic.modules()):
         return critic(real).float(), critic(fake).float()
     scores = critic(torch.cat([real, fake])).float()
     return scores[: len(real)], scores[len(real) :]
@@ -159,8 +161,10 @@ def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, state:
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """Let gradients pass through a network without computing those of its parameters."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     network.requires_grad_(False)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)

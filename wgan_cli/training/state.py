@@ -108,8 +108,11 @@ class TrainingState:
 
         Raises:
             KeyError: If a part is missing.
-            RuntimeError, ValueError: If a network or an optimizer is of another shape.
+            RuntimeError, ValueError: If a network or an optimizer is of another shape, or a count is none.
         """
+        for name in ("step", "critic_updates", "critic_updates_in_step", "rows"):
+            if type(saved[name]) is not int or saved[name] < 0:
+                raise ValueError(f"{name} must be a whole number of at least 0, not {saved[name]}")
         self.generator.load_state_dict(saved["generator"])
         self.critic.load_state_dict(saved["critic"])
         self.generator_optimizer.load_state_dict(saved["generator_optimizer"])
