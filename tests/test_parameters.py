@@ -274,11 +274,16 @@ def test_choose_returns_the_part_or_names_the_nearest() -> None:
         choose(parts, {"name": "wasserstien"}, "loss")
 
 
-@pytest.mark.parametrize(("settings", "shown"), [({}, "null"), ({"name": 3}, "3"), ({"name": ["gp"]}, "['gp']")])
+@pytest.mark.parametrize(("settings", "shown"), [({"name": 3}, "3"), ({"name": ["gp"]}, "['gp']")])
 def test_choose_refuses_a_name_that_is_no_text(settings: dict[str, Any], shown: str) -> None:
     with pytest.raises(UnknownSettingError) as refused:
         choose({"hinge": 1}, settings, "loss")
     assert str(refused.value) == f"loss.name={shown}: no such loss; there is hinge"
+
+
+def test_choose_says_where_a_name_is_missing() -> None:
+    with pytest.raises(SettingError, match=r"^loss\.name=null: missing; the option's file must name one of hinge$"):
+        choose({"hinge": 1}, {}, "loss")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import contextlib
 import os
 import pty
 import subprocess
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -225,6 +226,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(options: Path) -> No
 
 def test_on_a_terminal_rows_go_to_the_log_and_the_bar_only(tmp_path: Path) -> None:
     here, there = pty.openpty()
+    termios.tcsetwinsize(there, (24, 160))
     process = subprocess.Popen(
         [command("wgan-train"), *TINY, "hydra.run.dir=run"],
         cwd=tmp_path,

@@ -266,8 +266,8 @@ def test_what_never_ends_is_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "tensor",
-    [torch.zeros(1).expand(10**12), torch.zeros(4).to_sparse(), torch.zeros(4, device="meta")],
-    ids=["stride 0", "sparse", "meta"],
+    [torch.zeros(1).expand(10**12), torch.zeros(4, device="meta")],
+    ids=["stride 0", "meta"],
 )
 def test_tensors_that_are_not_what_they_claim_to_be(tensor: torch.Tensor, tmp_path: Path) -> None:
     content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
