@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint
@@ -46,17 +46,13 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
     _check_parts(settings)
 
-    dataset = bind(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
-    if settings.batch_size > len(dataset.train):
-        allowed = f"must be at most the {len(dataset.train):,} training images"
-        raise SettingError("batch_size", settings.batch_size, allowed)
-
+    real = _load_images(settings)
     streams = Streams(settings.seed, device)
-    state = _build_state(settings, tuple(dataset.train.shape[1:]), constraint, streams)
+    state = _build_state(settings, tuple(real.shape[1:]), constraint, streams)
     if checkpoint is not None:
         _restore(state, checkpoint, settings.resume)
 
-    stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
+    stored = real.to(device) if fits(real.nbytes, device) else real
     orders = Streams(settings.seed, torch.device("cpu"))  # so that a run may go on, in mid-epoch, on another device
     images, generator_images = (
         Batches(stored, settings.batch_size, device, partial(orders.at, purpose))
@@ -90,9 +86,18 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         cadence=cadence,
         max_minutes=settings.max_minutes,
         seed=settings.seed,
-        real=dataset.train[:GRID_IMAGES].clone(),
-        plan=describe_run(asdict(settings), state, cadence, dataset.train, precision),
+        real=real[:GRID_IMAGES].clone(),
+        plan=describe_run(asdict(settings), state, cadence, real, precision),
     )
+
+
+def _load_images(settings: Settings) -> Tensor:
+    """Load the training images, of which there must be a batch at least."""
+    dataset = bind(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
+    if settings.batch_size > len(dataset.train):
+        allowed = f"must be at most the {len(dataset.train):,} training images"
+        raise SettingError("batch_size", settings.batch_size, allowed)
+    return dataset.train
 
 
 def _build_state(

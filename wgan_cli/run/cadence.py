@@ -55,13 +55,11 @@ class Cadence:
 
     def sample_due(self, state: TrainingState) -> bool:
         """Say whether a grid is due: every ``sample_every`` epochs, and at the end of the last."""
-        return self.epoch_ended(state) and (self.epochs_done(state) % self.sample_every == 0 or self.finished(state))
+        return self._epoch_due(state, self.sample_every)
 
     def checkpoint_due(self, state: TrainingState) -> bool:
         """Say whether an epoch's checkpoint is due: every ``checkpoint_every`` epochs, and at the end of the last."""
-        return self.epoch_ended(state) and (
-            self.epochs_done(state) % self.checkpoint_every == 0 or self.finished(state)
-        )
+        return self._epoch_due(state, self.checkpoint_every)
 
     @property
     def total_updates(self) -> int:
@@ -73,6 +71,9 @@ class Cadence:
     def total_steps(self) -> int:
         """Generator updates until the end."""
         return self.total_updates // self.n_critic
+
+    def _epoch_due(self, state: TrainingState, every: int) -> bool:
+        return self.epoch_ended(state) and (self.epochs_done(state) % every == 0 or self.finished(state))
 
     def _step_due(self, state: TrainingState) -> bool:
         """Say whether a generator update comes next: one that is due when the images run out is still the epoch's."""

@@ -73,9 +73,8 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     if run.cadence.finished(run.state):
         return "finished"
     with failures(folder.last_checkpoint), stop_requests() as request, _progress_bar(run) as bar:
-        folder.sample("real").parent.mkdir(
-            exist_ok=True
-        )  # it may be gone where a run goes on: the checkpoint is enough
+        # The folder may be gone where a run goes on: the checkpoint is enough.
+        folder.sample("real").parent.mkdir(exist_ok=True)
         save_png(grid(run.real), folder.sample("real"))
         recorder = Recorder(run, folder, bar, request)
         train(run.state, run.rules, recorder.after_update)
@@ -96,15 +95,13 @@ class Recorder:
         self._timing = Table(folder.timing, TIMING, keep=run.state.rows)
         self._began = self._row_began = time.monotonic()
         self._row_updates = run.state.critic_updates
-        self._seen_updates = run.state.critic_updates
 
     def after_update(self, state: TrainingState) -> bool:
         """Write what is due; return whether to stop."""
         cadence = self._run.cadence
         if cadence.row_due(state) or cadence.epoch_ended(state):
             self._require_finite(state)
-        self._bar.update((state.critic_updates - self._seen_updates) * self._run.rules.batch_size)
-        self._seen_updates = state.critic_updates
+        self._bar.update(state.critic_updates * self._run.rules.batch_size - self._bar.n)
         if cadence.row_due(state):
             self._write_row(state)
             state.rows += 1
