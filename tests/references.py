@@ -244,8 +244,8 @@ def copy_in_order(source: nn.Module, target: nn.Module) -> None:
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
-    """The layers that a network has, in order, however they are grouped; a last Tanh, which may be a call, left out."""
-    found = [m for m in network.modules() if not isinstance(m, nn.Sequential) and not any(m.children())]
+    """The layers of torch that a network has, in order, however grouped; a last Tanh, which may be a call, left out."""
+    found = [m for m in network.modules() if type(m).__module__.startswith("torch.") and not any(m.children())]
     return found[:-1] if isinstance(found[-1], nn.Tanh) else found
 
 

@@ -8,10 +8,16 @@ class Generator(nn.Module):
 
     Attributes:
         latent_dim: Dimensions of a latent.
+        num_classes: Where images have classes: how many. The generator is then called with latents and classes,
+            int64 (batch,), from 0 up. None where they have none.
     """
 
     latent_dim: int
+    num_classes: int | None = None
 
 
 class Critic(nn.Module):
-    """Maps images (batch, channels, height, width) to unbounded scores (batch,): no sigmoid, no mean inside."""
+    """Maps images (batch, channels, height, width) to unbounded scores (batch,): no sigmoid, no mean inside.
+
+    One that is trained with classes is called with images and classes, int64 (batch,).
+    """

@@ -4,8 +4,11 @@ The critic halves the image until 3 to 5 pixels are left; the generator is its m
 pixels these are the WGAN authors' networks.)
 """
 
+from functools import partial
+
 from torch import Tensor, nn
 
+from wgan_cli.networks.conditional import LatentAndClass, Score
 from wgan_cli.networks.layers import (
     Epsilon,
     Initialization,
@@ -25,6 +28,7 @@ class DCGANGenerator(Generator):
     Args:
         image_size: Height and width in pixels, from 8 to 256.
         channels: 1 or 3.
+        num_classes: Of the images, or None.
         latent_dim: Dimensions of a latent.
         width: Channels of the layer before the image; they double towards the latent, up to 8 · width.
         normalization: Of each layer but the last.
@@ -37,6 +41,7 @@ class DCGANGenerator(Generator):
         self,
         image_size: int,
         channels: int,
+        num_classes: int | None = None,
         latent_dim: Width = 100,
         width: Width = 64,
         normalization: Normalization = "batch",
@@ -45,11 +50,12 @@ class DCGANGenerator(Generator):
         initialization_std: Std = 0.02,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.latent_dim, self.num_classes = latent_dim, num_classes
+        self.first = LatentAndClass(latent_dim, num_classes)
         sizes = pyramid(image_size)
         widths = _widths(width, len(sizes) - 1)
         layers: list[nn.Module] = []
-        convolution = nn.ConvTranspose2d(latent_dim, widths[-1], sizes[-1], bias=False)
+        convolution = nn.ConvTranspose2d(self.first.features, widths[-1], sizes[-1], bias=False)
         for size, features, narrower in zip(sizes[-2::-1], widths[::-1], [*widths[-2::-1], channels], strict=True):
             layers += [convolution, *normalize(normalization, features, normalization_eps, images=True)]
             layers += [nn.ReLU(inplace=True)]
@@ -57,9 +63,9 @@ class DCGANGenerator(Generator):
         self.layers, self.last = nn.Sequential(*layers), convolution
         initialize(self, initialization, initialization_std)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
         """Generate one image for each latent."""
-        return in_float32(self.last, self.layers(latents[:, :, None, None])).tanh()
+        return in_float32(self.last, self.layers(self.first(latents, classes)[:, :, None, None])).tanh()
 
 
 class DCGANCritic(Critic):
@@ -68,6 +74,7 @@ class DCGANCritic(Critic):
     Args:
         image_size: Height and width in pixels, from 8 to 256.
         channels: 1 or 3.
+        num_classes: Of the images, or None.
         width: Channels of the first layer; they double from layer to layer, up to 8 · width.
         normalization: Of each layer but the first and the last.
         normalization_eps: Added to the variance.
@@ -79,6 +86,7 @@ class DCGANCritic(Critic):
         self,
         image_size: int,
         channels: int,
+        num_classes: int | None = None,
         width: Width = 64,
         normalization: Normalization = "none",
         normalization_eps: Epsilon = 1e-5,
@@ -95,12 +103,13 @@ class DCGANCritic(Critic):
                 layers += normalize(normalization, features, normalization_eps, images=True)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         self.layers = nn.Sequential(*layers)
-        self.last = nn.Conv2d(widths[-1], 1, sizes[-1], bias=False)
+        self.last = Score(partial(nn.Conv2d, widths[-1], kernel_size=sizes[-1], bias=False), num_classes)
         initialize(self, initialization, initialization_std)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Score each image."""
-        return in_float32(self.last, self.layers(images)).flatten(1).squeeze(1)
+        scores: Tensor = self.last(self.layers(images), classes)
+        return scores
 
 
 def pyramid(image_size: int) -> list[int]:

@@ -1,9 +1,11 @@
 """Multi-layer perceptrons over flattened images."""
 
 import math
+from functools import partial
 
 from torch import Tensor, nn
 
+from wgan_cli.networks.conditional import LatentAndClass, Score
 from wgan_cli.networks.layers import (
     ACTIVATIONS,
     Activation,
@@ -25,6 +27,7 @@ class MLPGenerator(Generator):
     Args:
         image_size: Height and width in pixels.
         channels: 1 or 3.
+        num_classes: Of the images, or None.
         latent_dim: Dimensions of a latent.
         hidden_sizes: Width of each hidden layer, from the latent's side.
         activation: After each hidden layer.
@@ -38,6 +41,7 @@ class MLPGenerator(Generator):
         self,
         image_size: int,
         channels: int,
+        num_classes: int | None = None,
         latent_dim: Width = 100,
         hidden_sizes: tuple[Width, ...] = (256, 512, 1024),
         activation: Activation = "leaky_relu",
@@ -47,17 +51,17 @@ class MLPGenerator(Generator):
         initialization_std: Std = 0.02,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.latent_dim, self.num_classes = latent_dim, num_classes
         self.image_shape = (channels, image_size, image_size)
-        self.layers = nn.Sequential(
-            *_hidden_layers(latent_dim, hidden_sizes, activation, normalization, normalization_eps)
-        )
-        self.last = nn.Linear((latent_dim, *hidden_sizes)[-1], math.prod(self.image_shape))
+        self.first = LatentAndClass(latent_dim, num_classes)
+        inputs = self.first.features
+        self.layers = nn.Sequential(*_hidden_layers(inputs, hidden_sizes, activation, normalization, normalization_eps))
+        self.last = nn.Linear((inputs, *hidden_sizes)[-1], math.prod(self.image_shape))
         initialize(self, initialization, initialization_std)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
         """Generate one image for each latent."""
-        return in_float32(self.last, self.layers(latents)).tanh().view(-1, *self.image_shape)
+        return in_float32(self.last, self.layers(self.first(latents, classes))).tanh().view(-1, *self.image_shape)
 
 
 class MLPCritic(Critic):
@@ -66,6 +70,7 @@ class MLPCritic(Critic):
     Args:
         image_size: Height and width in pixels.
         channels: 1 or 3.
+        num_classes: Of the images, or None.
         hidden_sizes: Width of each hidden layer, from the image's side.
         activation: After each hidden layer.
         normalization: Of each hidden layer but the first.
@@ -78,6 +83,7 @@ class MLPCritic(Critic):
         self,
         image_size: int,
         channels: int,
+        num_classes: int | None = None,
         hidden_sizes: tuple[Width, ...] = (1024, 512, 256),
         activation: Activation = "leaky_relu",
         normalization: Normalization = "none",
@@ -88,12 +94,13 @@ class MLPCritic(Critic):
         super().__init__()
         inputs = channels * image_size * image_size
         self.layers = nn.Sequential(*_hidden_layers(inputs, hidden_sizes, activation, normalization, normalization_eps))
-        self.last = nn.Linear((inputs, *hidden_sizes)[-1], 1)
+        self.last = Score(partial(nn.Linear, (inputs, *hidden_sizes)[-1]), num_classes)
         initialize(self, initialization, initialization_std)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Score each image."""
-        return in_float32(self.last, self.layers(images.flatten(1))).squeeze(1)
+        scores: Tensor = self.last(self.layers(images.flatten(1)), classes)
+        return scores
 
 
 def _hidden_layers(

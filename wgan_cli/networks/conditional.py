@@ -1,0 +1,56 @@
+"""How the networks use the classes of images, where they are trained with them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from wgan_cli.networks.layers import in_float32
+
+
+class LatentAndClass(nn.Module):
+    """What a generator's first layer sees: the latent and, where there are classes, an embedding of the class.
+
+    Args:
+        latent_dim: Dimensions of a latent, and of the embedding, so that both weigh the same.
+        num_classes: How many classes there are, or None.
+
+    Attributes:
+        features: Dimensions of the output.
+
+    Source: Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", section 3.2.
+    """
+
+    def __init__(self, latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.embedding = None if num_classes is None else nn.Embedding(num_classes, latent_dim)
+        self.features = latent_dim if num_classes is None else 2 * latent_dim
+
+    def forward(self, latents: Tensor, classes: Tensor | None) -> Tensor:
+        """Return (batch, features)."""
+        return latents if self.embedding is None else torch.cat([latents, self.embedding(classes)], 1)
+
+
+class Score(nn.Module):
+    """A critic's last layer: one score and, where there are classes, another by the class, which is added to it.
+
+    The second is the inner product of the features with a vector of the class (a projection).
+
+    Args:
+        layer: Makes the layer from the features to so many outputs, (batch, outputs, ...) with one value in each.
+        num_classes: How many classes there are, or None.
+
+    Source: Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 4.
+    """
+
+    def __init__(self, layer: Callable[[int], nn.Module], num_classes: int | None) -> None:
+        super().__init__()
+        self.score = layer(1)
+        self.by_class = None if num_classes is None else layer(num_classes)
+
+    def forward(self, features: Tensor, classes: Tensor | None) -> Tensor:
+        """Return unbounded scores, float32, (batch,)."""
+        scores = in_float32(self.score, features).flatten(1).squeeze(1)
+        if self.by_class is None or classes is None:
+            return scores
+        return scores + in_float32(self.by_class, features).flatten(1).gather(1, classes[:, None]).squeeze(1)
