@@ -121,3 +121,51 @@ def test_the_global_stream_is_left_alone() -> None:
     before = torch.get_rng_state()
     batches_of(numbered(8))[0]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def asymmetric(count: int) -> Tensor:
+    """Image k is k on its left and 255 − k on its right."""
+    left = numbered(count)
+    return torch.cat([left, 255 - left], dim=3)
+
+
+def test_labels_stay_beside_their_images() -> None:
+    labels = torch.arange(13) * 7
+    batches = Batches(numbered(13), BATCH, CPU, lambda epoch: Streams(0, CPU).at("critic images", epoch), labels)
+    for position in (0, 5, 2, 11, 2):
+        classes = batches.classes(position)
+        assert classes is not None
+        assert classes.tolist() == [7 * number for number in numbers(batches[position])]
+    assert batches_of(numbered(13)).classes(3) is None
+
+
+def flipping(images: Tensor, seed: int = 0) -> Batches:
+    streams = Streams(seed, CPU)
+    return Batches(
+        images,
+        BATCH,
+        CPU,
+        lambda epoch: streams.at("critic images", epoch),
+        flip=lambda position: streams.at("critic flips", position),
+    )
+
+
+def test_flips_mirror_single_images_and_nothing_else() -> None:
+    images = asymmetric(40)
+    plain, flipped = batches_of(images), flipping(images)
+    mirrored = []
+    for position in range(300):
+        for before, after in zip(plain[position], flipped[position], strict=True):
+            mirrored.append(not torch.equal(before, after))
+            assert torch.equal(after, before.flip(2) if mirrored[-1] else before)
+    # 1,200 throws of a coin: 600, standard deviation 17; bounds of five of them.
+    assert 513 < sum(mirrored) < 687
+    assert {sum(mirrored[start : start + BATCH]) for start in range(0, 1200, BATCH)} == {0, 1, 2, 3, 4}
+
+
+def test_flips_depend_on_nothing_but_seed_and_position() -> None:
+    images = asymmetric(40)
+    first, second = flipping(images), flipping(images)
+    for position in (17, 3, 17, 25):
+        assert torch.equal(first[position], second[position])
+    assert not all(torch.equal(first[position], flipping(images, seed=1)[position]) for position in range(10))

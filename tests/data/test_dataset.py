@@ -11,6 +11,8 @@ from wgan_cli.data import DATASETS
 from wgan_cli.data.dataset import Dataset, fit, subset
 from wgan_cli.parameters import SettingError, bind
 
+# What an option sets for the one who loads the dataset, and no dataset takes.
+OF_THE_CALLER = ("flip", "conditional")
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 
 
@@ -62,7 +64,8 @@ def test_the_yaml_file_holds_each_parameter_with_its_default(name: str) -> None:
     assert isinstance(settings, dict)
     assert settings.pop("name") == name
     parameters = inspect.signature(DATASETS[name]).parameters
-    assert list(settings) == list(parameters)
+    assert list(settings) == [*parameters, *OF_THE_CALLER]
+    assert not any(settings[key] for key in OF_THE_CALLER)
     for key, parameter in parameters.items():
         assert settings[key] == ("???" if parameter.default is parameter.empty else parameter.default)
 
@@ -91,3 +94,43 @@ def test_other_arrays_are_refused(images: Any) -> None:
     for parts in ((images, whole), (whole, images)):
         with pytest.raises(TypeError, match="must be a uint8 tensor"):
             Dataset(*parts)
+
+
+def labelled(**replaced: Any) -> Dataset:
+    """Three images to train on and two to test on, of the classes 0 to 4, unless something is replaced."""
+    images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    parts = {"train_labels": torch.tensor([4, 0, 1]), "test_labels": torch.tensor([0, 2]), "num_classes": 5}
+    return Dataset(images, images[:2], **{**parts, **replaced})
+
+
+def test_labels_may_leave_classes_and_images_out() -> None:
+    assert labelled().num_classes == 5
+    images, labels = torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    assert Dataset(images, images, labels, labels, 2).num_classes == 2
+
+
+@pytest.mark.parametrize("missing", ["train_labels", "test_labels", "num_classes"])
+def test_labels_and_the_number_of_classes_come_together(missing: str) -> None:
+    with pytest.raises(TypeError, match="come together or not at all"):
+        labelled(**{missing: None})
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"train_labels": torch.zeros(2, dtype=torch.int64)}, r"train_labels must be an int64 tensor \(3,\)"),
+        ({"test_labels": torch.zeros(3, dtype=torch.int64)}, r"test_labels must be an int64 tensor \(2,\)"),
+        ({"train_labels": torch.zeros(3, 1, dtype=torch.int64)}, r"it is torch.int64 \(3, 1\)"),
+        ({"train_labels": torch.zeros(3, dtype=torch.int32)}, r"it is torch.int32 \(3,\)"),
+        ({"train_labels": np.zeros(3, np.int64)}, "it is int64"),
+        ({"num_classes": 4}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
+        ({"test_labels": torch.tensor([0, -1])}, r"test_labels must be .*; they are -1 to 0"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(replaced: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        labelled(**replaced)
+
+
+def test_glyphs_have_ten_classes_whatever_a_limit_leaves() -> None:
+    assert DATASETS["glyphs"](limit=3).num_classes == 10

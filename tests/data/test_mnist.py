@@ -1,17 +1,25 @@
 import gzip
-import os
 import struct
 import urllib.error
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchvision.datasets import MNIST
+from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
-from wgan_cli.data.mnist import FILES, mnist
+from tests.data.files import never, tree
+from wgan_cli.data.dataset import Dataset
+from wgan_cli.data.mnist import FILES, fashion_mnist, kmnist, mnist
 from wgan_cli.parameters import SettingError
+
+KINDS = [
+    (mnist, "MNIST", MNIST),
+    (fashion_mnist, "FashionMNIST", FashionMNIST),
+    (kmnist, "KMNIST", KMNIST),
+]
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -29,27 +37,22 @@ def contents(train: int = 60, test: int = 20) -> dict[str, np.ndarray]:
     }
 
 
-def write(root: Path, arrays: dict[str, np.ndarray]) -> Path:
-    raw = root / "MNIST" / "raw"
+def write(root: Path, arrays: dict[str, np.ndarray], folder: str = "MNIST") -> Path:
+    raw = root / folder / "raw"
     raw.mkdir(parents=True)
     for name, array in arrays.items():
         (raw / name).write_bytes(idx(array))
     return raw
 
 
-def tree(folder: Path) -> list[str]:
-    return sorted(os.fspath(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def never(*_: Any, **__: Any) -> None:
-    pytest.fail("a download was tried")
-
-
-def test_files_are_read_to_the_byte_and_without_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("load", "folder", "theirs"), KINDS)
+def test_files_are_read_to_the_byte_and_without_a_download(
+    load: Callable[..., Dataset], folder: str, theirs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(MNIST, "download", never)
     arrays = contents()
-    write(tmp_path, arrays)
-    dataset = mnist(root=str(tmp_path))
+    write(tmp_path, arrays, folder)
+    dataset = load(root=str(tmp_path))
     assert dataset.train.dtype == torch.uint8
     assert dataset.train_labels is not None
     assert dataset.test_labels is not None
@@ -58,6 +61,25 @@ def test_files_are_read_to_the_byte_and_without_a_download(tmp_path: Path, monke
     np.testing.assert_array_equal(dataset.train_labels, arrays[FILES[1]])
     np.testing.assert_array_equal(dataset.test[:, 0], arrays[FILES[2]])
     np.testing.assert_array_equal(dataset.test_labels, arrays[FILES[3]])
+    for train, images, labels in (
+        (True, dataset.train, dataset.train_labels),
+        (False, dataset.test, dataset.test_labels),
+    ):
+        reference = theirs(str(tmp_path), train=train)
+        assert torch.equal(images[:, 0], reference.data)
+        assert torch.equal(labels, reference.targets)
+    assert dataset.num_classes == 10
+
+
+def test_each_of_a_shared_root_is_read_from_its_own_folder(tmp_path: Path) -> None:
+    for i, (_, folder, _) in enumerate(KINDS):
+        write(tmp_path, contents(train=10 + i), folder)
+    assert [len(load(root=str(tmp_path)).train) for load, _, _ in KINDS] == [10, 11, 12]
+
+
+def test_the_number_of_classes_does_not_depend_on_the_labels(tmp_path: Path) -> None:
+    write(tmp_path, contents(train=3, test=1))
+    assert mnist(root=str(tmp_path), limit=1).num_classes == 10
 
 
 def test_packed_files_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +139,16 @@ def test_a_damaged_packed_file_is_named_and_leaves_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "error", [urllib.error.URLError("no route"), RuntimeError("a\nno route"), TimeoutError("no route")]
 )
-@pytest.mark.parametrize("existing", ["", "data", "data/MNIST/raw"])
+@pytest.mark.parametrize("existing", ["", "data", "data/{}/raw"])
+@pytest.mark.parametrize(("load", "folder"), [kind[:2] for kind in KINDS])
 def test_a_failed_download_leaves_the_folders_as_they_were(
-    error: Exception, existing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    load: Callable[..., Dataset],
+    folder: str,
+    existing: str,
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail_half_way(self: MNIST) -> None:
         print("Downloading")
@@ -129,33 +158,36 @@ def test_a_failed_download_leaves_the_folders_as_they_were(
         raise error
 
     monkeypatch.setattr(MNIST, "download", fail_half_way)
-    (tmp_path / existing).mkdir(parents=True, exist_ok=True)
+    (tmp_path / existing.format(folder)).mkdir(parents=True, exist_ok=True)
     before = tree(tmp_path)
     root = tmp_path / "data"
     with pytest.raises(SettingError, match=r"^dataset\.root=.* the download failed \(.*no route") as caught:
-        mnist(root=str(root))
+        load(root=str(root))
     message = str(caught.value)
     assert "\n" not in message
-    assert str(root / "MNIST" / "raw") in message
+    assert f"no {folder} there" in message
+    assert str(root / folder / "raw") in message
     assert all(name in message for name in FILES)
     assert tree(tmp_path) == before
     assert capsys.readouterr().out == ""
 
 
-def test_a_download_is_moved_into_place_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("load", "folder"), [kind[:2] for kind in KINDS])
+def test_a_download_is_moved_into_place_once_it_is_whole(
+    load: Callable[..., Dataset], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arrays = contents()
     root = tmp_path / "deep" / "data"
 
     def download(self: MNIST) -> None:
         assert not root.exists()
-        write(Path(self.root), arrays)
+        write(Path(self.root), arrays, folder)
         (Path(self.raw_folder) / f"{FILES[0]}.gz").write_bytes(b"what it was unpacked from")
 
     monkeypatch.setattr(MNIST, "download", download)
-    np.testing.assert_array_equal(mnist(root=str(root)).train[:, 0], arrays[FILES[0]])
-    assert tree(tmp_path) == sorted(
-        ["deep", "deep/data", "deep/data/MNIST", "deep/data/MNIST/raw", *(f"deep/data/MNIST/raw/{f}" for f in FILES)]
-    )
+    np.testing.assert_array_equal(load(root=str(root)).train[:, 0], arrays[FILES[0]])
+    raw = f"deep/data/{folder}/raw"
+    assert tree(tmp_path) == sorted(["deep", "deep/data", f"deep/data/{folder}", raw, *(f"{raw}/{f}" for f in FILES)])
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -24,23 +24,43 @@ class Dataset:
         test: uint8, (M, channels, size, size); M may be 0.
         train_labels: int64, (N,), classes from 0 up, or None where there are none.
         test_labels: int64, (M,), or None.
+        num_classes: How many classes there are, whatever a limit left of them: labels are from 0 to num_classes − 1.
+            None where there are no labels.
     """
 
     train: Tensor
     test: Tensor
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse other arrays, which a new dataset might return, before anything is made of them.
 
         Raises:
-            TypeError: If a part is not uint8 of four dimensions.
+            TypeError: If a part is not uint8 of four dimensions, or its labels are not int64, one for each image
+                and each of a class that exists; or if there are labels or a number of classes without the others.
         """
         for name, images in (("train", self.train), ("test", self.test)):
             if not (isinstance(images, Tensor) and images.dtype == torch.uint8 and images.dim() == 4):
                 found = f"{getattr(images, 'dtype', type(images))} {tuple(getattr(images, 'shape', ()))}"
                 raise TypeError(f"{name} must be a uint8 tensor (N, channels, size, size); it is {found}")
+        labels = (self.train_labels, self.test_labels, self.num_classes)
+        if any(part is None for part in labels) and any(part is not None for part in labels):
+            raise TypeError("train_labels, test_labels and num_classes come together or not at all")
+        _check_labels("train_labels", self.train_labels, len(self.train), self.num_classes)
+        _check_labels("test_labels", self.test_labels, len(self.test), self.num_classes)
+
+
+def _check_labels(name: str, labels: Tensor | None, count: int, num_classes: int | None) -> None:
+    if labels is None or num_classes is None:
+        return
+    if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == (count,)):
+        found = f"{getattr(labels, 'dtype', type(labels))} {tuple(getattr(labels, 'shape', ()))}"
+        raise TypeError(f"{name} must be an int64 tensor ({count},), one for each image; it is {found}")
+    if count and not (labels.min() >= 0 and labels.max() < num_classes):
+        found = f"{int(labels.min())} to {int(labels.max())}"
+        raise TypeError(f"{name} must be from 0 to {num_classes - 1}, one less than num_classes; they are {found}")
 
 
 def subset(count: int, limit: int | None, seed: int) -> Tensor:

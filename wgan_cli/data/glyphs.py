@@ -47,7 +47,7 @@ def glyphs(image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = No
     drawings = _drawings(image_size * _supersampling(image_size))
     train, train_labels = _render(drawings, TRAIN_COUNT, limit, image_size, channels, np.random.default_rng([seed, 0]))
     test, test_labels = _render(drawings, TEST_COUNT, limit, image_size, channels, np.random.default_rng([seed, 1]))
-    return Dataset(train, test, train_labels, test_labels)
+    return Dataset(train, test, train_labels, test_labels, num_classes=10)
 
 
 def _supersampling(image_size: int) -> int:

@@ -1,21 +1,17 @@
-"""MNIST, and what other datasets in its file format share with it."""
+"""MNIST and the datasets that took over its file format: Fashion-MNIST and Kuzushiji-MNIST."""
 
-import contextlib
 import gzip
-import http.client
-import io
 import logging
 import shutil
-import socket
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, fit, subset
+from wgan_cli.data.download import obtaining
 from wgan_cli.parameters import SettingError
 from wgan_cli.settings import Seed
 
@@ -27,7 +23,7 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-TIMEOUT = 5.0  # seconds without an answer from a server
+CLASSES = 10  # in each of them
 
 
 def mnist(
@@ -53,6 +49,55 @@ def mnist(
     return _load(MNIST, root, image_size, channels, limit, seed)
 
 
+def fashion_mnist(
+    root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
+) -> Dataset:
+    """Load Fashion-MNIST: 60,000 pictures of clothes to train on and 10,000 to test on; downloaded where missing.
+
+    Args:
+        root: The folder that holds, or will hold, FashionMNIST/raw.
+        image_size: Pixels along a side.
+        channels: 1, or 3 equal ones.
+        limit: At most that many images in each part, a seeded subset.
+        seed: Chooses the subset.
+
+    Returns:
+        Labelled images of ten classes: T-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag,
+        ankle boot.
+
+    Raises:
+        SettingError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
+    """
+    from torchvision.datasets import FashionMNIST  # slow to import
+
+    return _load(FashionMNIST, root, image_size, channels, limit, seed)
+
+
+def kmnist(
+    root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
+) -> Dataset:
+    """Load Kuzushiji-MNIST: 60,000 handwritten Japanese letters to train on and 10,000 to test on.
+
+    Downloaded where they are missing.
+
+    Args:
+        root: The folder that holds, or will hold, KMNIST/raw.
+        image_size: Pixels along a side.
+        channels: 1, or 3 equal ones.
+        limit: At most that many images in each part, a seeded subset.
+        seed: Chooses the subset.
+
+    Returns:
+        Labelled images of ten classes, one letter for each row of hiragana: o, ki, su, tsu, na, ha, ma, ya, re, wo.
+
+    Raises:
+        SettingError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
+    """
+    from torchvision.datasets import KMNIST  # slow to import
+
+    return _load(KMNIST, root, image_size, channels, limit, seed)
+
+
 def _load(kind: Any, root: str, image_size: int, channels: int, limit: int | None, seed: int) -> Dataset:
     """Load one of torchvision's datasets in MNIST's format.
 
@@ -75,6 +120,7 @@ def _load(kind: Any, root: str, image_size: int, channels: int, limit: int | Non
         fit(test[test_kept], image_size, channels),
         train_labels[train_kept],
         test_labels[test_kept],
+        CLASSES,
     )
 
 
@@ -87,27 +133,19 @@ def _obtain(kind: Any, root: str, raw: Path) -> None:
         SettingError: If they cannot be had.
     """
     missing = [name for name in FILES if not (raw / name).is_file()]
-    ancestor = next(folder for folder in [raw, *raw.parents] if folder.exists())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=ancestor) as temporary:
-            if all((raw / f"{name}.gz").is_file() for name in missing):
-                source = Path(temporary)
-                for name in missing:
-                    _unpack(raw / f"{name}.gz", source / name, root)
-            else:
-                logger.info("%s is not in %s: downloading it", kind.__name__, raw)
-                source = Path(temporary) / kind.__name__ / "raw"
-                with _socket_timeout(TIMEOUT), contextlib.redirect_stdout(io.StringIO()):
-                    kind(temporary, download=True)
-            raw.mkdir(parents=True, exist_ok=True)
+    advice = f"put {', '.join(FILES)} (or the same as .gz) into {raw} yourself"
+    with obtaining(kind.__name__, raw, root, advice) as temporary:
+        if all((raw / f"{name}.gz").is_file() for name in missing):
+            source = temporary
             for name in missing:
-                (source / name).replace(raw / name)
-    except (OSError, EOFError, RuntimeError, zlib.error, http.client.HTTPException) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip("<>")
-        where = f"put {', '.join(FILES)} (or the same as .gz) into {raw} yourself"
-        raise SettingError(
-            "dataset.root", root, f"no {kind.__name__} there, and the download failed ({reason}); {where}"
-        ) from error
+                _unpack(raw / f"{name}.gz", source / name, root)
+        else:
+            logger.info("%s is not in %s: downloading it", kind.__name__, raw)
+            source = temporary / kind.__name__ / "raw"
+            kind(temporary, download=True)
+        raw.mkdir(parents=True, exist_ok=True)
+        for name in missing:
+            (source / name).replace(raw / name)
 
 
 def _unpack(packed: Path, target: Path, root: str) -> None:
@@ -123,17 +161,6 @@ def _unpack(packed: Path, target: Path, root: str) -> None:
         raise SettingError("dataset.root", root, f"{packed} is damaged or truncated") from error
 
 
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Give up on servers that do not answer: torchvision sets no limit of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
 def _read(raw: Path, part: str, root: str) -> tuple[Tensor, Tensor]:
     """Read the images, uint8 (N, 1, 28, 28), and the labels, int64 (N,), of one part.
 
@@ -144,7 +171,7 @@ def _read(raw: Path, part: str, root: str) -> tuple[Tensor, Tensor]:
 
     images = _parsed(read_image_file, raw / f"{part}-images-idx3-ubyte", root)
     labels = _parsed(read_label_file, raw / f"{part}-labels-idx1-ubyte", root)
-    if len(images) != len(labels) or not len(images) or images.shape[1:] != (28, 28) or labels.max() > 9:
+    if len(images) != len(labels) or not len(images) or images.shape[1:] != (28, 28) or labels.max() >= CLASSES:
         found = f"{len(images)} images of {images.shape[1]}×{images.shape[2]} and {len(labels)} labels"
         raise SettingError("dataset.root", root, f"the {part} files in {raw} do not fit together: {found}")
     return images.unsqueeze(1), labels
