@@ -15,6 +15,7 @@ from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.training.ema import ema_of
 from wgan_cli.training.loop import Rules, train
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Purpose, Streams
 
@@ -29,9 +30,15 @@ def uint8_images(count: int, channels: int = 1, size: int = SIZE) -> Tensor:
     return torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8, generator=random)
 
 
-def batches(images: Tensor, batch_size: int, streams: Streams, purpose: Purpose = "critic images") -> Batches:
+def batches(
+    images: Tensor,
+    batch_size: int,
+    streams: Streams,
+    purpose: Purpose = "critic images",
+    labels: Tensor | None = None,
+) -> Batches:
     """Shuffled as a run shuffles them."""
-    return Batches(images, batch_size, CPU, lambda epoch: streams.at(purpose, epoch))
+    return Batches(images, batch_size, CPU, lambda epoch: streams.at(purpose, epoch), labels)
 
 
 def make_rules(
@@ -39,6 +46,7 @@ def make_rules(
     constraint: str = "clip",
     n_critic: int = 2,
     batch_size: int = 4,
+    labels: Tensor | None = None,
     images: Tensor | None = None,
     seed: int = 11,
     **replaced: Any,
@@ -49,10 +57,10 @@ def make_rules(
     parts: dict[str, Any] = {
         "loss": LOSSES[loss](),
         "constraint": CONSTRAINTS[constraint](),
-        "n_critic": n_critic,
-        "batch_size": batch_size,
-        "images": batches(data, batch_size, streams),
-        "generator_images": batches(data, batch_size, streams, "generator images"),
+        "schedule": CriticSchedule(n_critic),
+        "generator_batch_size": batch_size,
+        "images": batches(data, batch_size, streams, labels=labels),
+        "generator_images": batches(data, batch_size, streams, "generator images", labels),
         "streams": streams,
         "autocast": nullcontext,
     }
@@ -68,6 +76,9 @@ def make_state(
     learning_rate: float = 0.01,
     eps: float = 1e-8,
     critic: nn.Module | None = None,
+    num_classes: int | None = None,
+    progress: Callable[[], float] = lambda: 0.0,
+    schedule: str = "constant",
     **normalization: str,
 ) -> TrainingState:
     """Two small networks and their optimizers.
@@ -81,6 +92,9 @@ def make_state(
         learning_rate: Of both: large, so that few updates change much.
         eps: Of both optimizers.
         critic: In place of the usual one.
+        num_classes: Where the networks are to know classes.
+        progress: The share of the run that is done.
+        schedule: Of the learning rates.
         **normalization: ``generator`` and ``critic_normalization``, where they are not the networks' own.
     """
     torch.manual_seed(seed)
@@ -89,10 +103,11 @@ def make_state(
         player: {"normalization": normalization[key]} if key in normalization else {}
         for player, key in (("generator", "generator_normalization"), ("critic", "critic_normalization"))
     }
-    generator = GENERATORS[networks](SIZE, 1, latent_dim=LATENT_DIM, **sizes, **of["generator"])
-    critic = CRITICS[networks](SIZE, 1, **sizes, **of["critic"]) if critic is None else critic
+    generator = GENERATORS[networks](SIZE, 1, num_classes, latent_dim=LATENT_DIM, **sizes, **of["generator"])
+    critic = CRITICS[networks](SIZE, 1, num_classes, **sizes, **of["critic"]) if critic is None else critic
     critic = CONSTRAINTS[constraint]().wrap(critic)
-    optimizers = OPTIMIZERS[optimizer](generator, critic, learning_rate=learning_rate, eps=eps)
+    rates = {"learning_rate": learning_rate, "eps": eps, "schedule": schedule}
+    optimizers = OPTIMIZERS[optimizer](generator, critic, progress, **rates)
     return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)
 
 

@@ -10,14 +10,18 @@ import wgan_cli
 from tests.builders import bits, train_for
 from wgan_cli.build import build_run, load_generator, resume_run
 from wgan_cli.constraints import CONSTRAINTS, Clip
-from wgan_cli.data import DATASETS
+from wgan_cli.data import DATASETS, Dataset
+from wgan_cli.networks import GENERATORS
+from wgan_cli.networks.mlp import MLPGenerator
 from wgan_cli.parameters import SettingError, bind
 from wgan_cli.run.checkpoints import load_checkpoint, save_checkpoint
 from wgan_cli.run.session import Run
 from wgan_cli.settings import Settings
+from wgan_cli.training.schedule import CriticSchedule
 
 PLAIN: dict[str, Any] = {
     "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": None, "clip_value": None,
+    "generator_batch_size": None, "critic_warmup": None,
     "ema": True, "device": "cpu", "precision": "fp32", "seed": 5, "resume": None, "dry_run": False,
     "log": {"every": 1}, "sample": {"every": 1}, "checkpoint": {"every": 1},
     "dataset": {"name": "glyphs", "image_size": 12, "channels": 3, "limit": 14},
@@ -45,7 +49,9 @@ def settings(**changed: Any) -> Settings:
 def save(run: Run, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     channels, height, width = run.real.shape[1:]
-    save_checkpoint(path, run.config, (channels, height, width), run.state.state_dict())
+    save_checkpoint(
+        path, run.config, (channels, height, width), run.state.generator.num_classes, run.state.state_dict()
+    )
     return path
 
 
@@ -61,7 +67,7 @@ def trained(tmp_path: Path) -> tuple[Run, Path]:
 def test_a_run_is_what_its_settings_say() -> None:
     run = build_run(settings(sample={"every": 3}, max_steps=7, max_minutes=2.5))
     assert run.real.shape == (14, 3, 12, 12)
-    assert run.rules.batch_size == 4
+    assert run.batch_size == run.rules.generator_batch_size == 4
     assert (run.cadence.epochs, run.cadence.max_steps, run.cadence.updates_per_epoch) == (2, 7, 3)
     assert (run.cadence.sample_every, run.cadence.checkpoint_every, run.max_minutes) == (3, 1, 2.5)
     assert run.state.generator.latent_dim == 3
@@ -88,10 +94,10 @@ def test_the_seed_decides_the_first_weights_and_nothing_else_does() -> None:
 def test_null_means_what_the_constraint_usually_wants(constraint: str) -> None:
     usual = CONSTRAINTS[constraint].usual_n_critic
     run = build_run(settings(constraint={"name": constraint}))
-    assert run.rules.n_critic == run.cadence.n_critic == run.config["n_critic"] == usual
+    assert run.rules.schedule.n_critic == run.cadence.schedule.n_critic == run.config["n_critic"] == usual
     assert run.config["clip_value"] == (Clip().clip_value if constraint == "clip" else None)
     given = build_run(settings(constraint={"name": constraint}, n_critic=4))
-    assert given.rules.n_critic == given.cadence.n_critic == given.config["n_critic"] == 4
+    assert given.rules.schedule.n_critic == given.cadence.schedule.n_critic == given.config["n_critic"] == 4
 
 
 def test_clip_value_at_the_top_replaces_the_constraints_own() -> None:
@@ -140,6 +146,111 @@ def test_batch_normalisation_and_a_gradient_penalty(constraint: str, network: st
 def test_mistakes_name_their_setting(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         build_run(settings(**changed))
+
+
+def test_generator_batches_may_have_a_size_of_their_own() -> None:
+    run = build_run(settings(generator_batch_size=7))
+    assert (run.batch_size, run.rules.generator_batch_size) == (4, 7)
+    assert (len(run.rules.images[0]), len(run.rules.generator_images[0])) == (4, 7)
+    with pytest.raises(SettingError, match="generator_batch_size=15: must be at most the 14 training images"):
+        build_run(settings(generator_batch_size=15))
+
+
+def test_warm_up_is_the_schedules() -> None:
+    run = build_run(settings(n_critic=2, critic_warmup={"updates": 9, "steps": 3, "every": None}))
+    assert run.rules.schedule == run.cadence.schedule == CriticSchedule(2, 9, 3, None)
+    assert run.config["critic_warmup"] == {"updates": 9, "steps": 3, "every": None}
+    for wrong, key in (
+        ({"updates": 0, "steps": 3}, "updates"),
+        ({"updates": 1, "steps": -1}, "steps"),
+        ({}, "updates"),
+    ):
+        with pytest.raises(SettingError, match=f"critic_warmup.{key}"):
+            settings(critic_warmup=wrong)
+
+
+def test_learning_rates_fall_to_zero_at_the_end() -> None:
+    """Three updates an epoch and two epochs make six steps; the rate in a step is that of the steps before it."""
+    run = build_run(settings(n_critic=1, optimizer={**PLAIN["optimizer"], "schedule": "linear"}))
+    rates = []
+    for _ in range(6):
+        train_for(run.state, run.rules, 2)
+        rates.append(run.state.generator_optimizer.param_groups[0]["lr"])
+        assert run.state.critic_optimizer.param_groups[0]["lr"] == rates[-1]
+    assert rates == pytest.approx([0.01 * (1 - step / 6) for step in range(6)])
+
+
+def dataset(**changed: Any) -> dict[str, Any]:
+    return {**PLAIN["dataset"], **changed}
+
+
+def test_images_are_mirrored_where_it_is_asked_for() -> None:
+    plain, mirrored = build_run(settings()), build_run(settings(dataset=dataset(flip=True)))
+    for mine, others in ((plain.rules.images, mirrored.rules.images),
+                         (plain.rules.generator_images, mirrored.rules.generator_images)):  # fmt: skip
+        pairs = [pair for position in range(6) for pair in zip(mine[position], others[position], strict=True)]
+        assert all(torch.equal(after, before) or torch.equal(after, before.flip(2)) for before, after in pairs)
+        assert 0 < sum(not torch.equal(after, before) for before, after in pairs) < len(pairs)
+    assert not torch.equal(
+        mirrored.rules.images[0], build_run(settings(seed=6, dataset=dataset(flip=True))).rules.images[0]
+    )
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+def test_training_with_classes(network: str, tmp_path: Path) -> None:
+    chosen = settings(
+        dataset=dataset(conditional=True), generator={"name": network, "latent_dim": 3}, critic={"name": network}
+    )
+    run = build_run(chosen)
+    assert run.state.generator.num_classes == 10
+    assert "of 10 classes" in run.plan
+    train_for(run.state, run.rules, 4)
+    folder = tmp_path / "run"
+    file = save(run, folder / "checkpoints" / "last.pt")
+    assert load_checkpoint(file, "").num_classes == 10
+    generator = load_generator(folder)
+    assert generator.num_classes == 10
+    assert run.state.ema is not None
+    assert bits(generator) == bits(run.state.ema)
+    latents, classes = torch.randn(2, 3), torch.tensor([3, 3])
+    assert not torch.equal(generator(latents, classes), generator(latents, classes + 1))
+    resumed = resume_run(folder, chosen, [])
+    assert bits(train_for(resumed.state, resumed.rules, 5)) == bits(train_for(run.state, run.rules, 5))
+
+
+def test_without_classes_networks_are_those_that_they_were() -> None:
+    run, conditional = build_run(settings()), build_run(settings(dataset=dataset(conditional=True)))
+    assert run.state.generator.num_classes is None
+    assert run.rules.images.classes(0) is None
+    extra = set(conditional.state.generator.state_dict()) - set(run.state.generator.state_dict())
+    assert [name.rpartition(".")[0] for name in extra] == ["first.embedding"]
+
+
+def test_a_dataset_without_classes_cannot_be_conditional(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(image_size: int, channels: int, limit: int) -> Dataset:
+        return Dataset(rendered(image_size, channels, limit).train, rendered(image_size, channels, limit).test)
+
+    monkeypatch.setitem(DATASETS, "bare", bare)
+    with pytest.raises(SettingError, match=r"dataset.conditional=true: bare has no classes"):
+        build_run(settings(dataset=dataset(name="bare", conditional=True)))
+    assert build_run(settings(dataset=dataset(name="bare", conditional=False))).state.generator.num_classes is None
+
+
+class Blind(MLPGenerator):
+    """A network of a user's own, which knows nothing of classes."""
+
+    def __init__(self, image_size: int, channels: int, latent_dim: int = 3) -> None:
+        super().__init__(image_size, channels, latent_dim=latent_dim)
+
+
+def test_a_network_that_knows_no_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "blind", Blind)
+    train_for((run := build_run(settings(generator={"name": "blind"}))).state, run.rules, 3)
+    with pytest.raises(SettingError, match=r"dataset.conditional=true: generator=blind cannot be told of classes"):
+        build_run(settings(generator={"name": "blind"}, dataset=dataset(conditional=True)))
+    for key in ("num_classes", "image_size"):
+        with pytest.raises(SettingError, match=f"critic.{key}: no such setting"):
+            build_run(settings(critic={"name": "mlp", key: 3}))
 
 
 # From a checkpoint.
@@ -191,6 +302,9 @@ def crafted(path: Path, **changes: Any) -> Path:
         {"config": {}},
         {"state": {"ema": {}, "generator": {}}},
         {"state": {"generator": {"last.weight": torch.zeros(1)}}},
+        {"num_classes": 10},
+        {"num_classes": -1},
+        {"num_classes": "a"},
         {"image_shape": (1, 12, 12)},
         {"image_shape": (3, "a", 12)},
         {"image_shape": ()},
@@ -235,7 +349,7 @@ def test_a_run_goes_on_from_its_checkpoint_alone(trained: tuple[Run, Path]) -> N
     other = settings(epochs=9, batch_size=2, seed=77, generator={"name": "dcgan"}, max_minutes=3.0)
     resumed = resume_run(folder, other, ["resume", "epochs", "max_minutes"])
     assert bits(resumed.state) == bits(run.state)
-    assert (resumed.cadence.epochs, resumed.max_minutes, resumed.rules.batch_size, resumed.seed) == (9, 3.0, 4, 5)
+    assert (resumed.cadence.epochs, resumed.max_minutes, resumed.batch_size, resumed.seed) == (9, 3.0, 4, 5)
     assert resumed.config == {**run.config, "epochs": 9}  # max_minutes is this process's
     assert bits(train_for(resumed.state, resumed.rules, 5)) == bits(train_for(run.state, run.rules, 5))
 

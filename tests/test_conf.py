@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from wgan_cli.losses import LOSSES
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import bind, checked
-from wgan_cli.settings import CONF_DIR, Settings
+from wgan_cli.settings import CONF_DIR, DatasetUse, Settings
 
 REGISTRIES: dict[str, Mapping[str, Callable[..., object]]] = {
     "constraint": CONSTRAINTS,
@@ -26,10 +27,12 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., object]]] = {
 }
 # What build.py supplies, and so no option sets.
 SUPPLIED = {
-    "critic": {"image_size", "channels"},
-    "generator": {"image_size", "channels"},
-    "optimizer": {"generator", "critic"},
+    "critic": {"image_size", "channels", "num_classes"},
+    "generator": {"image_size", "channels", "num_classes"},
+    "optimizer": {"generator", "critic", "progress"},
 }
+# What every option of a group has, and build.py takes for itself.
+COMMON = {"dataset": {field.name for field in fields(DatasetUse)}}
 FILES = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.rglob("*.yaml"))
 OPTIONS = [
     (path.parent.as_posix(), path.name) for path in FILES if path.parent.name and path.parent.name != "experiment"
@@ -53,10 +56,12 @@ def option(group: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_an_options_keys_are_its_parts_parameters(group: str, name: str) -> None:
-    settings, supplied = option(group, name), SUPPLIED.get(group, set())
+    settings, supplied, common = option(group, name), SUPPLIED.get(group, set()), COMMON.get(group, set())
     part = REGISTRIES[group][settings["name"]]
-    assert settings.keys() - {"name"} == set(inspect.signature(part).parameters) - supplied
-    assert checked(part, settings, group, supplied).keys() == settings.keys() - {"name"}
+    assert settings.keys() >= common
+    own = {key: value for key, value in settings.items() if key not in common}
+    assert own.keys() - {"name"} == set(inspect.signature(part).parameters) - supplied
+    assert checked(part, own, group, supplied).keys() == own.keys() - {"name"}
 
 
 @pytest.mark.parametrize("group", REGISTRIES)
@@ -73,7 +78,8 @@ def test_no_group_is_without_a_registry() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_composes(recipe: str) -> None:
-    bind(Settings, configuration(f"experiment={recipe}"))
+    root = ["dataset.root=photos"] if recipe == "wgan_paper" else []
+    bind(Settings, configuration(f"experiment={recipe}", *root))
 
 
 def test_the_defaults() -> None:

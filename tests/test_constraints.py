@@ -346,7 +346,7 @@ def assert_normalized(critic: nn.Module) -> None:
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
 def test_spectral_norm_makes_the_largest_singular_value_one(kind: str) -> None:
     torch.manual_seed(0)
-    plain = DCGANCritic(16, 1, 8) if kind == "dcgan" else MLPCritic(16, 1, (32, 16))
+    plain = DCGANCritic(16, 1, width=8) if kind == "dcgan" else MLPCritic(16, 1, hidden_sizes=(32, 16))
     norms_before = [references.largest_singular_value(module.weight.detach()) for module in weighted(plain)]
     assert max(abs(norm - 1) for norm in norms_before) > 0.3  # or there would be nothing to do
     critic = spectral(kind)

@@ -1,17 +1,18 @@
 """Settings to objects: the one place that knows both."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint
-from wgan_cli.data import DATASETS
+from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.data.batches import Batches
 from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision
 from wgan_cli.losses import LOSSES
@@ -22,10 +23,12 @@ from wgan_cli.players import Generator
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
 from wgan_cli.run.plan import describe_run
-from wgan_cli.run.session import GRID_IMAGES, Run
-from wgan_cli.settings import CHANGEABLE, Settings
+from wgan_cli.run.session import Run
+from wgan_cli.sampling import GRID_IMAGES
+from wgan_cli.settings import CHANGEABLE, DatasetUse, Settings
 from wgan_cli.training.ema import ema_of
 from wgan_cli.training.loop import Rules
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Streams
 
@@ -42,40 +45,49 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     """
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
-    constraint, settings, n_critic = _resolve_constraint(settings)
+    constraint, settings, schedule = _resolve_constraint(settings)
     loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
     _check_parts(settings)
 
-    real = _load_images(settings)
+    generator_batch_size = settings.generator_batch_size or settings.batch_size
+    dataset, use = _load_dataset(settings, generator_batch_size)
     streams = Streams(settings.seed, device)
-    state = _build_state(settings, tuple(real.shape[1:]), constraint, streams)
-    if checkpoint is not None:
-        _restore(state, checkpoint, settings.resume)
-
-    stored = real.to(device) if fits(real.nbytes, device) else real
+    stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
+    labels = dataset.train_labels.to(stored.device) if use.conditional and dataset.train_labels is not None else None
     orders = Streams(settings.seed, torch.device("cpu"))  # so that a run may go on, in mid-epoch, on another device
-    images, generator_images = (
-        Batches(stored, settings.batch_size, device, partial(orders.at, purpose))
-        for purpose in ("critic images", "generator images")
-    )
-    rules = Rules(
-        loss=loss,
-        constraint=constraint,
-        n_critic=n_critic,
+    batches = partial(Batches, stored, device=device, labels=labels)
+    images = batches(
         batch_size=settings.batch_size,
-        images=images,
-        generator_images=generator_images,
-        streams=streams,
-        autocast=autocast(precision, device),
+        shuffle=partial(orders.at, "critic images"),
+        flip=partial(streams.at, "critic flips") if use.flip else None,
+    )
+    generator_images = batches(
+        batch_size=generator_batch_size,
+        shuffle=partial(orders.at, "generator images"),
+        flip=partial(streams.at, "generator flips") if use.flip else None,
     )
     cadence = Cadence(
         epochs=settings.epochs,
         max_steps=settings.max_steps,
         updates_per_epoch=images.per_epoch,
-        n_critic=n_critic,
+        schedule=schedule,
         log_every=settings.log.every,
         sample_every=settings.sample.every,
         checkpoint_every=settings.checkpoint.every,
+    )
+    num_classes = dataset.num_classes if use.conditional else None
+    state = _build_state(settings, tuple(stored.shape[1:]), num_classes, constraint, streams, cadence)
+    if checkpoint is not None:
+        _restore(state, checkpoint, settings.resume)
+    rules = Rules(
+        loss=loss,
+        constraint=constraint,
+        schedule=schedule,
+        generator_batch_size=generator_batch_size,
+        images=images,
+        generator_images=generator_images,
+        streams=streams,
+        autocast=autocast(precision, device),
     )
     # What holds for this process only is not the run's: one that goes on is not to be stopped again unasked.
     config = asdict(replace(settings, resume=None, dry_run=False, max_minutes=None))
@@ -84,48 +96,94 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         state=state,
         rules=rules,
         cadence=cadence,
+        batch_size=settings.batch_size,
         max_minutes=settings.max_minutes,
         seed=settings.seed,
-        real=real[:GRID_IMAGES].clone(),
-        plan=describe_run(asdict(settings), state, cadence, real, precision),
+        real=dataset.train[:GRID_IMAGES].clone(),
+        plan=describe_run(asdict(settings), state, cadence, dataset.train, precision),
     )
 
 
-def _load_images(settings: Settings) -> Tensor:
-    """Load the training images, of which there must be a batch at least."""
-    dataset = bind(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
-    if settings.batch_size > len(dataset.train):
-        allowed = f"must be at most the {len(dataset.train):,} training images"
-        raise SettingError("batch_size", settings.batch_size, allowed)
-    return dataset.train
+def _load_dataset(settings: Settings, generator_batch_size: int) -> tuple[Dataset, DatasetUse]:
+    """Load the images, of which there must be a batch at least, and see how training is to use them."""
+    own, use = _split(settings.dataset)
+    dataset = bind(choose(DATASETS, own, "dataset"), own, "dataset")
+    if use.conditional and dataset.num_classes is None:
+        raise SettingError("dataset.conditional", True, f"{own['name']} has no classes here; leave it out")
+    for key, size in (("batch_size", settings.batch_size), ("generator_batch_size", generator_batch_size)):
+        if size > len(dataset.train):
+            raise SettingError(key, size, f"must be at most the {len(dataset.train):,} training images")
+    return dataset, use
+
+
+def _split(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], DatasetUse]:
+    """Divide a dataset's settings into those of its own part and those that every dataset has."""
+    common = {field.name for field in fields(DatasetUse)}
+    own = {key: value for key, value in dataset.items() if key not in common}
+    return own, bind(DatasetUse, {key: dataset[key] for key in common & dataset.keys()}, "dataset")
 
 
 def _build_state(
-    settings: Settings, image_shape: tuple[int, ...], constraint: Constraint, streams: Streams
+    settings: Settings,
+    image_shape: tuple[int, ...],
+    num_classes: int | None,
+    constraint: Constraint,
+    streams: Streams,
+    cadence: Cadence,
 ) -> TrainingState:
     """Build the players, each from a random stream of its own, and their optimizers."""
     streams.seed_global("network weights", 0)
-    generator = build_generator(settings.generator, image_shape)
+    generator = build_generator(settings.generator, image_shape, num_classes)
     streams.seed_global("network weights", 1)
-    critic = _build_critic(settings.critic, image_shape, constraint)
+    critic = _build_critic(settings.critic, image_shape, num_classes, constraint)
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
     layers = [*generator.modules(), *critic.modules()]
     if settings.batch_size == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
         raise SettingError("batch_size", 1, "must be at least 2 where a network has BatchNorm")
+
+    def progress() -> float:
+        return state.step / max(1, cadence.total_steps)
+
     part = choose(OPTIMIZERS, settings.optimizer, "optimizer")
-    optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic)
-    return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None)
+    optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic, progress=progress)
+    state: TrainingState = TrainingState(
+        generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None
+    )
+    return state
 
 
-def build_generator(settings: Mapping[str, Any], image_shape: tuple[int, ...]) -> Generator:
+def build_generator(
+    settings: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None = None
+) -> Generator:
     """Build a generator for images of a shape (channels, size, size), from the registry alone.
+
+    Args:
+        settings: Its name, and its own settings.
+        image_shape: (channels, size, size).
+        num_classes: Of the images, or None where the generator is to know none.
 
     Raises:
         SettingError: If its settings cannot be used.
     """
     part = choose(GENERATORS, settings, "generator")
-    return bind(part, settings, "generator", image_size=image_shape[1], channels=image_shape[0])
+    return bind(part, settings, "generator", **_supplied(part, settings, "generator", image_shape, num_classes))
+
+
+def _supplied(
+    part: Callable[..., object],
+    settings: Mapping[str, Any],
+    key: str,
+    image_shape: tuple[int, ...],
+    num_classes: int | None,
+) -> dict[str, int | None]:
+    """Return what a network gets beside its settings; one that knows nothing of classes is not told of them."""
+    supplied = {"image_size": image_shape[1], "channels": image_shape[0], "num_classes": num_classes}
+    if "num_classes" not in inspect.signature(part).parameters:
+        if num_classes is not None:
+            raise SettingError("dataset.conditional", True, f"{key}={settings['name']} cannot be told of classes")
+        del supplied["num_classes"]
+    return supplied
 
 
 def resume_run(folder: Path, changed: Settings, given: list[str]) -> Run:
@@ -178,7 +236,7 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
     try:
         weights = checkpoint.state["ema"] or checkpoint.state["generator"]
         with torch.device("meta"):  # nothing is allocated before the shapes have been compared
-            generator = build_generator(checkpoint.config["generator"], checkpoint.image_shape)
+            generator = build_generator(checkpoint.config["generator"], checkpoint.image_shape, checkpoint.num_classes)
         expected = generator.state_dict()
         if any(weight.dtype != expected[name].dtype for name, weight in weights.items() if name in expected):
             raise TypeError("its weights are of another type")
@@ -189,11 +247,11 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
     return generator.to(target).eval().requires_grad_(False)
 
 
-def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, int]:
+def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, CriticSchedule]:
     """Build the constraint, and settle what ``n_critic: null`` and ``clip_value: null`` leave to it.
 
     Returns:
-        The constraint, the settings that are in force, and n_critic.
+        The constraint, the settings that are in force, and how many critic updates come before each step.
     """
     part = choose(CONSTRAINTS, settings.constraint, "constraint")
     chosen = dict(settings.constraint)
@@ -205,12 +263,16 @@ def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, int]:
     constraint = bind(part, chosen, "constraint")
     clip_value = constraint.clip_value if isinstance(constraint, Clip) else None
     n_critic = settings.n_critic or constraint.usual_n_critic
-    return constraint, replace(settings, constraint=chosen, clip_value=clip_value, n_critic=n_critic), n_critic
+    warmup = settings.critic_warmup
+    schedule = CriticSchedule(n_critic, *((warmup.updates, warmup.steps, warmup.every) if warmup else ()))
+    return constraint, replace(settings, constraint=chosen, clip_value=clip_value, n_critic=n_critic), schedule
 
 
-def _build_critic(settings: Mapping[str, Any], image_shape: tuple[int, ...], constraint: Constraint) -> nn.Module:
+def _build_critic(
+    settings: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None, constraint: Constraint
+) -> nn.Module:
     part = choose(CRITICS, settings, "critic")
-    critic = bind(part, settings, "critic", image_size=image_shape[1], channels=image_shape[0])
+    critic = bind(part, settings, "critic", **_supplied(part, settings, "critic", image_shape, num_classes))
     if constraint.penalizes_gradients and any(isinstance(module, _BatchNorm) for module in critic.modules()):
         raise SettingError(
             "critic.normalization",
@@ -223,8 +285,9 @@ def _build_critic(settings: Mapping[str, Any], image_shape: tuple[int, ...], con
 
 def _check_parts(settings: Settings) -> None:
     """Find what is wrong with any part's settings before the data is read, which may take minutes."""
-    image, players = ("image_size", "channels"), ("generator", "critic")
-    checked(choose(DATASETS, settings.dataset, "dataset"), settings.dataset, "dataset")
+    image, players = ("image_size", "channels", "num_classes"), ("generator", "critic", "progress")
+    own, _ = _split(settings.dataset)
+    checked(choose(DATASETS, own, "dataset"), own, "dataset")
     checked(choose(GENERATORS, settings.generator, "generator"), settings.generator, "generator", image)
     checked(choose(CRITICS, settings.critic, "critic"), settings.critic, "critic", image)
     checked(choose(OPTIMIZERS, settings.optimizer, "optimizer"), settings.optimizer, "optimizer", players)

@@ -4,6 +4,7 @@ A constraint is a class with up to three hooks, each of which may be left out, a
 Its parameters are the fields of its dataclass.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -15,6 +16,7 @@ from torch.nn.utils import parametrize
 from wgan_cli.parameters import Range
 
 Weight = Annotated[float, Range(low=0)]
+Scorer = Callable[[Tensor], Tensor]  # a critic, as a function of images
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Constraint:
         """Change the critic once, when it is built, and return it."""
         return critic
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+    def penalty(self, critic: Scorer, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         """Return the weighted term of the critic's loss, a scalar ≥ 0.
 
         Args:
@@ -78,7 +80,7 @@ class GradientPenalty(Constraint):
     weight: Weight = 10.0
     penalizes_gradients = True
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+    def penalty(self, critic: Scorer, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         """Penalise norms on both sides of 1, computed in float32 whatever the precision."""
         return self.weight * (gradient_norms(critic, interpolate(real, fake, epsilon)) - 1).square().mean()
 
@@ -93,7 +95,7 @@ class LipschitzPenalty(Constraint):
     weight: Weight = 10.0
     penalizes_gradients = True
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+    def penalty(self, critic: Scorer, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         """Penalise only norms above 1, computed in float32 whatever the precision."""
         return self.weight * (gradient_norms(critic, interpolate(real, fake, epsilon)) - 1).relu().square().mean()
 
@@ -183,7 +185,7 @@ def interpolate(real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
     return torch.lerp(fake.float(), real.float(), weights)
 
 
-def gradient_norms(critic: nn.Module, images: Tensor) -> Tensor:
+def gradient_norms(critic: Scorer, images: Tensor) -> Tensor:
     """Return ‖∇f(x)‖₂ for each image, (batch,), differentiable by the critic's parameters.
 
     Autocast is off inside: squares of half-precision gradients lose the digits that the penalty is about.

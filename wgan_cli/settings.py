@@ -23,6 +23,23 @@ class Every:
     every: AtLeastOne
 
 
+@dataclass(frozen=True)
+class DatasetUse:
+    """What every dataset can be told beside what its own part takes: how training uses the images."""
+
+    flip: bool = False
+    conditional: bool = False
+
+
+@dataclass(frozen=True)
+class CriticWarmup:
+    """More critic updates in the first steps, and in every so many-th one after them."""
+
+    updates: AtLeastOne
+    steps: Annotated[int, Range(0)]
+    every: AtLeastOne | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What ``wgan-train`` can be told. ``conf/train.yaml`` says what each is for and gives the defaults."""
@@ -31,7 +48,9 @@ class Settings:
     max_steps: AtLeastOne | None
     max_minutes: Annotated[float, Range(above=0)] | None
     batch_size: AtLeastOne
+    generator_batch_size: AtLeastOne | None
     n_critic: AtLeastOne | None
+    critic_warmup: CriticWarmup | None
     clip_value: Annotated[float, Range(above=0)] | None
     ema: bool
     device: str
@@ -59,8 +78,13 @@ class SampleSettings:
     """What ``wgan-sample`` can be told; ``conf/sample.yaml`` says what each is for."""
 
     checkpoint: str
-    num_images: Annotated[int, Range(1, 10_000_000)]
+    mode: Literal["grid", "images", "interpolation", "npz"]
+    num_images: Annotated[int, Range(1, 10_000_000)] | None
     seed: Seed
-    mode: Literal["grid", "images", "npz"]
+    classes: tuple[Annotated[int, Range(0)], ...] | None
+    truncation: Annotated[float, Range(0.01)] | None
+    latents: str | None
+    stops: Annotated[int, Range(2, 10_000)]
+    export: Literal["onnx", "torchscript"] | None
     out: str | None
     device: str

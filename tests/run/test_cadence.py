@@ -5,9 +5,16 @@ from typing import Any
 import pytest
 
 from wgan_cli.run.cadence import Cadence
+from wgan_cli.training.schedule import CriticSchedule
 
 PLAIN = Cadence(
-    epochs=2, max_steps=None, updates_per_epoch=4, n_critic=2, log_every=2, sample_every=1, checkpoint_every=1
+    epochs=2,
+    max_steps=None,
+    updates_per_epoch=4,
+    schedule=CriticSchedule(2),
+    log_every=2,
+    sample_every=1,
+    checkpoint_every=1,
 )
 
 
@@ -17,7 +24,7 @@ def history(cadence: Cadence) -> list[tuple[str, set[str]]]:
     seen: list[tuple[str, set[str]]] = []
     while not cadence.finished(state):
         assert len(seen) < 1000
-        if state.critic_updates_in_step < cadence.n_critic:
+        if state.critic_updates_in_step < cadence.schedule.updates_in(state.step):
             state.critic_updates += 1
             state.critic_updates_in_step += 1
             update = f"critic {state.critic_updates}"
@@ -78,14 +85,14 @@ def test_the_last_critic_updates_may_stay_without_a_step() -> None:
 
 
 def test_an_epoch_may_hold_no_step() -> None:
-    cadence = replace(PLAIN, updates_per_epoch=2, n_critic=5, epochs=5, log_every=1)
+    cadence = replace(PLAIN, updates_per_epoch=2, schedule=CriticSchedule(5), epochs=5, log_every=1)
     assert due(cadence, "epoch") == ["critic 2", "critic 4", "critic 6", "critic 8", "step 2"]
     assert due(cadence, "checkpoint") == due(cadence, "epoch")
     assert due(cadence, "row") == ["step 1", "step 2"]
 
 
 def test_rows_come_every_so_many_steps_and_only_then() -> None:
-    cadence = replace(PLAIN, epochs=5, log_every=3, n_critic=1)
+    cadence = replace(PLAIN, epochs=5, log_every=3, schedule=CriticSchedule(1))
     assert due(cadence, "row") == [f"step {number}" for number in (3, 6, 9, 12, 15, 18)]
 
 

@@ -23,13 +23,13 @@ SHAPE = (1, 12, 12)
 def save(path: Path, updates: int = 3) -> Path:
     """Write the state after so many updates of a small run."""
     state = train_for(make_state(ema=True, optimizer="adam"), make_rules(), updates)
-    save_checkpoint(path, CONFIG, SHAPE, state.state_dict())
+    save_checkpoint(path, CONFIG, SHAPE, None, state.state_dict())
     return path
 
 
 def test_round_trip(tmp_path: Path) -> None:
     state = train_for(make_state(ema=True, optimizer="adam"), make_rules(), 5)
-    save_checkpoint(tmp_path / "a.pt", CONFIG, SHAPE, state.state_dict())
+    save_checkpoint(tmp_path / "a.pt", CONFIG, SHAPE, None, state.state_dict())
     loaded = load_checkpoint(tmp_path / "a.pt", "checkpoint")
     assert loaded.config == CONFIG
     assert loaded.image_shape == SHAPE

@@ -12,10 +12,17 @@ from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import save_checkpoint
 from wgan_cli.run.plan import checkpoint_bytes, describe_run
 from wgan_cli.training.ema import ema_of
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 
 CADENCE = Cadence(
-    epochs=4, max_steps=None, updates_per_epoch=100, n_critic=5, log_every=1, sample_every=1, checkpoint_every=3
+    epochs=4,
+    max_steps=None,
+    updates_per_epoch=100,
+    schedule=CriticSchedule(5),
+    log_every=1,
+    sample_every=1,
+    checkpoint_every=3,
 )
 CONFIG: dict[str, Any] = {
     "batch_size": 4,
@@ -34,7 +41,7 @@ def large_state(optimizer: str, ema: bool) -> TrainingState:
     """About a million weights: 12 · 12 pixels, 512 and 1,024 hidden units in either player."""
     generator = GENERATORS["mlp"](12, 1, latent_dim=64, hidden_sizes=(512, 512))
     critic = CRITICS["mlp"](12, 1, hidden_sizes=(512, 512))
-    optimizers = OPTIMIZERS[optimizer](generator, critic)
+    optimizers = OPTIMIZERS[optimizer](generator, critic, float)
     return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)
 
 
@@ -45,7 +52,7 @@ def test_checkpoints_are_as_large_as_was_said(optimizer: str, ema: bool, tmp_pat
     said = checkpoint_bytes(state)
     assert sum(p.numel() for n in (state.generator, state.critic) for p in n.parameters()) > 700_000
     train_for(state, make_rules(n_critic=1), 2)
-    save_checkpoint(tmp_path / "a.pt", CONFIG, (1, 12, 12), state.state_dict())
+    save_checkpoint(tmp_path / "a.pt", CONFIG, (1, 12, 12), None, state.state_dict())
     assert said == pytest.approx((tmp_path / "a.pt").stat().st_size, rel=0.05)
 
 

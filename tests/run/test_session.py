@@ -9,25 +9,32 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from PIL import Image, ImageSequence
+from torch import Tensor
 
 from tests.builders import bits, make_rules, make_state, uint8_images
 from tests.commands import checkpoint, names
-from wgan_cli.constraints import GradientPenalty
+from wgan_cli.constraints import GradientPenalty, Scorer
 from wgan_cli.images import grid
 from wgan_cli.losses import Wasserstein
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import load_checkpoint
 from wgan_cli.run.failure import RunFailedError
 from wgan_cli.run.folder import RunFolder
-from wgan_cli.run.session import GRID_IMAGES, Run, execute
-from wgan_cli.sampling import sample
+from wgan_cli.run.session import Run, execute
+from wgan_cli.sampling import GRID_IMAGES, sample
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 
 # Three batches an epoch and two critic updates a step: epochs end after updates 3, 6 (with step 3), 9, 12 (step 6).
 CADENCE = Cadence(
-    epochs=4, max_steps=None, updates_per_epoch=3, n_critic=2, log_every=2, sample_every=1, checkpoint_every=2
+    epochs=4,
+    max_steps=None,
+    updates_per_epoch=3,
+    schedule=CriticSchedule(2),
+    log_every=2,
+    sample_every=1,
+    checkpoint_every=2,
 )
 
 
@@ -41,6 +48,7 @@ def make_run(cadence: Cadence = CADENCE, state: TrainingState | None = None, **c
         "state": make_state(ema=True) if state is None else state,
         "rules": replace(make_rules(**named), **made),
         "cadence": cadence,
+        "batch_size": 4,
         "max_minutes": None,
         "seed": 11,
         "real": uint8_images(14),
@@ -83,7 +91,7 @@ class Told(Wasserstein):
 class ToldPenalty(GradientPenalty):
     told: ClassVar[list[float]] = []
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+    def penalty(self, critic: Scorer, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         value = super().penalty(critic, real, fake, epsilon)
         assert value is not None
         self.told.append(value.item())
@@ -97,6 +105,7 @@ def test_what_a_run_leaves(folder: RunFolder) -> None:
         "metrics.csv",
         "timing.csv",
         "samples/real.png",
+        "samples/progress.gif",
         *(f"samples/epoch_000{epoch}.png" for epoch in (1, 2, 3, 4)),
         *(f"checkpoints/{name}.pt" for name in ("epoch_0002", "epoch_0004", "last")),
     }
@@ -109,6 +118,23 @@ def test_what_a_run_leaves(folder: RunFolder) -> None:
         assert np.array_equal(np.asarray(png), grid(sample(run.state.sampler, 11, GRID_IMAGES))[0].numpy())
     with Image.open(folder.sample("real")) as png:
         assert np.array_equal(np.asarray(png), grid(run.real)[0].numpy())
+
+
+def film(folder: RunFolder) -> list[np.ndarray[Any, Any]]:
+    with Image.open(folder.film) as gif:
+        return [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(gif)]
+
+
+def test_the_film_shows_the_epochs_of_a_run_also_of_one_that_was_stopped(folder: RunFolder) -> None:
+    run = make_run(replace(CADENCE, epochs=2))
+    execute(run, folder)
+    assert len(film(folder)) == 2
+    execute(replace(run, cadence=CADENCE), folder)
+    shown = film(folder)
+    assert len(shown) == 4
+    for epoch, frame in enumerate(shown, start=1):
+        with Image.open(folder.sample(f"epoch_000{epoch}")) as png:
+            assert np.array_equal(frame, np.asarray(png))
 
 
 def test_rows_are_the_means_since_the_last_row(folder: RunFolder) -> None:

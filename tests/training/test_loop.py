@@ -12,11 +12,24 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from tests import references
-from tests.builders import CPU, LATENT_DIM, SIZE, batches, bits, make_rules, make_state, train_for, updates, weights
-from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint, GradientPenalty
+from tests.builders import (
+    CPU,
+    LATENT_DIM,
+    SIZE,
+    batches,
+    bits,
+    make_rules,
+    make_state,
+    through_a_file,
+    train_for,
+    updates,
+    weights,
+)
+from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint, GradientPenalty, Scorer
 from wgan_cli.losses import LOSSES, Wasserstein
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.training.loop import Rules, frozen, generate, score, train, update_critic, update_generator
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Streams
 
@@ -44,7 +57,7 @@ class RecordedClip(Clip):
 
     events: list[str] = field(default_factory=list)
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+    def penalty(self, critic: Scorer, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
         self.events.append("penalty")
         return super().penalty(critic, real, fake, epsilon)
 
@@ -83,12 +96,19 @@ class RecordedImages:
         self.batches.append(batch.clone())
         return batch
 
+    def classes(self, position: int) -> Tensor | None:
+        found: Tensor | None = self.source.classes(position)
+        return found
+
 
 class NoImages:
     """Must not be asked."""
 
     def __getitem__(self, position: int) -> Tensor:
         raise AssertionError(f"batch {position} of the generator's real images was drawn for nothing")
+
+    def classes(self, _position: int) -> None:
+        return None
 
 
 def inputs_of(network: nn.Module) -> list[Tensor]:
@@ -460,7 +480,7 @@ def test_every_constraint_is_called() -> None:
     calls: list[tuple[int, int]] = []
 
     class Counted(GradientPenalty):
-        def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
+        def penalty(self, critic: Scorer, real: Tensor, fake: Tensor, epsilon: torch.Generator) -> Tensor:
             calls.append((len(real), len(fake)))
             assert not fake.requires_grad
             return super().penalty(critic, real, fake, epsilon)
@@ -502,6 +522,10 @@ class PoisonedImages:
         if position == self.position:
             batch[0, 0, 0, 0] = self.value
         return batch
+
+    def classes(self, position: int) -> Tensor | None:
+        found: Tensor | None = self.source.classes(position)
+        return found
 
 
 class PoisonedLoss(Wasserstein):
@@ -568,7 +592,7 @@ def test_masking_does_not_disturb_good_updates(optimizer: str) -> None:
     other = copy.deepcopy(state)
     update_critic(state, rules)
     with torch.no_grad():
-        fake = generate(other.generator, rules, rules.streams.at("critic latents", 0), 4)
+        fake = generate(other.generator, rules, rules.streams.at("critic latents", 0), 4, None)
     other.critic_optimizer.zero_grad()
     torch.autograd.backward(rules.loss.critic(*score(other.critic, rules.images[0], fake)))
     other.critic_optimizer.step()
@@ -643,10 +667,10 @@ def test_autocast_is_entered_for_forward_passes_only() -> None:
 
 def test_generate_is_float32_images_from_the_stream() -> None:
     state, rules = make_state(), make_rules()
-    images = generate(state.generator, rules, rules.streams.at("critic latents", 5), 3)
+    images = generate(state.generator, rules, rules.streams.at("critic latents", 5), 3, None)
     assert images.shape == (3, 1, SIZE, SIZE)
     assert images.dtype == torch.float32
-    assert torch.equal(images, generate(state.generator, rules, rules.streams.at("critic latents", 5), 3))
+    assert torch.equal(images, generate(state.generator, rules, rules.streams.at("critic latents", 5), 3, None))
     assert images.requires_grad  # whoever wants it without a graph says so
 
 
@@ -655,11 +679,11 @@ def test_the_critic_may_have_a_learning_rate_of_its_own(optimizer: str) -> None:
     generator, critic = nn.Linear(1, 1), nn.Linear(1, 1)
 
     def rates(**settings: float) -> list[float]:
-        return [made.param_groups[0]["lr"] for made in OPTIMIZERS[optimizer](generator, critic, **settings)]
+        return [made.param_groups[0]["lr"] for made in OPTIMIZERS[optimizer](generator, critic, float, **settings)]
 
     assert rates(learning_rate=0.1) == [0.1, 0.1]
     assert rates(learning_rate=0.1, critic_learning_rate=0.2) == [0.1, 0.2]
-    ours = OPTIMIZERS[optimizer](generator, critic)
+    ours = OPTIMIZERS[optimizer](generator, critic, float)
     held = [[id(parameter) for parameter in made.param_groups[0]["params"]] for made in ours]
     assert held == [[id(parameter) for parameter in network.parameters()] for network in (generator, critic)]
 
@@ -667,3 +691,78 @@ def test_the_critic_may_have_a_learning_rate_of_its_own(optimizer: str) -> None:
 def test_no_constraint_is_the_default_hooks() -> None:
     critic = nn.Linear(2, 1)
     assert Constraint().wrap(critic) is critic
+
+
+def test_warm_up_asks_for_more_critic_updates() -> None:
+    """WassersteinGAN/main.py, on a small scale: 4 updates in the first two steps and in every third, else 2."""
+    kinds: list[str] = []
+    rules = replace(make_rules(), schedule=CriticSchedule(2, warmup_updates=4, warmup_steps=2, warmup_every=3))
+    train(
+        make_state(),
+        rules,
+        updates(27, lambda state: kinds.append("c" if state.critic_updates_in_step else "g")),
+    )
+    assert "".join(kinds) == "ccccgccccgccgccccgccgccgccc"
+
+
+LABELS = torch.arange(14) % 3
+
+
+def test_the_critic_meets_fakes_of_the_real_images_classes() -> None:
+    """Both halves of a pair have one class, so that the points between them (the penalty's) have it, too."""
+    state = make_state(num_classes=3)
+    rules = make_rules(labels=LABELS, constraint="gradient_penalty", n_critic=1)
+    seen: dict[str, list[Tensor]] = {"generator": [], "critic": []}
+    for name, player in (("generator", state.generator), ("critic", state.critic)):
+        player.register_forward_pre_hook(
+            lambda _module, _args, kwargs, name=name: seen[name].append(kwargs["classes"].clone()), with_kwargs=True
+        )
+    train_for(state, rules, 2)
+    of_critic, of_generator = rules.images.classes(0), rules.generator_images.classes(0)
+    assert of_critic is not None
+    assert of_generator is not None
+    assert not torch.equal(of_critic, of_generator)
+    assert [classes.tolist() for classes in seen["generator"]] == [of_critic.tolist(), of_generator.tolist()]
+    both, penalty, fake = seen["critic"]
+    assert both.tolist() == of_critic.tolist() * 2
+    assert penalty.tolist() == of_critic.tolist()
+    assert fake.tolist() == of_generator.tolist()
+
+
+def test_a_class_of_its_own_reaches_each_score() -> None:
+    """In one call or in two, as BatchNorm wants it."""
+    for normalization in ("none", "batch"):
+        state = make_state(num_classes=3, critic_normalization=normalization)
+        real, fake = torch.randn(4, 1, SIZE, SIZE), torch.randn(4, 1, SIZE, SIZE)
+        classes = torch.tensor([0, 1, 2, 1])
+        scores = score(state.critic, real, fake, classes)
+        for images, found in zip((real, fake), scores, strict=True):
+            # One call on eight images rounds otherwise than two on four.
+            torch.testing.assert_close(found, state.critic(images, classes), rtol=1e-5, atol=1e-6)
+            assert not torch.allclose(found, state.critic(images, classes.flip(0)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["wasserstein", "relativistic"])
+def test_training_with_classes_goes_on_as_if_it_had_never_stopped(loss: str) -> None:
+    rules = make_rules(loss, labels=LABELS)
+    whole = train_for(make_state(num_classes=3, ema=True), rules, 11)
+    for stop in (4, 5):
+        first = train_for(make_state(num_classes=3, ema=True), rules, stop)
+        second = make_state(num_classes=3, ema=True, seed=9)
+        second.load_state_dict(through_a_file(first.state_dict()))
+        assert bits(train_for(second, make_rules(loss, labels=LABELS), 11 - stop)) == bits(whole)
+
+
+def test_a_generator_learns_its_classes() -> None:
+    """Images of class c are grey of one level each; after training, so are the generated ones, by class."""
+    levels = torch.tensor([20, 120, 230], dtype=torch.uint8)
+    images = levels[torch.arange(60) % 3].view(60, 1, 1, 1).expand(60, 1, SIZE, SIZE).contiguous()
+    rules = make_rules("hinge", "spectral_norm", n_critic=1, batch_size=20, images=images, labels=torch.arange(60) % 3)
+    state = make_state(num_classes=3, constraint="spectral_norm", optimizer="adam", ema=True, learning_rate=0.01)
+    train_for(state, rules, 600)
+    classes = torch.arange(30) % 3
+    with torch.no_grad():
+        means = ((state.sampler(torch.randn(30, 3), classes) + 1) * 127.5).mean((1, 2, 3))
+    for index, level in enumerate(levels.tolist()):
+        # Three levels about 100 apart: a generator that ignores classes is off by 70 on average.
+        assert abs(float(means[classes == index].mean()) - level) < 30

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 
 
@@ -13,7 +14,7 @@ class Cadence:
         epochs: Epochs to train.
         max_steps: Steps to train at most, or None.
         updates_per_epoch: Critic updates in an epoch.
-        n_critic: Critic updates for each generator update.
+        schedule: Critic updates before each generator update.
         log_every: Steps between rows of metrics.
         sample_every: Epochs between grids.
         checkpoint_every: Epochs between checkpoints.
@@ -22,7 +23,7 @@ class Cadence:
     epochs: int
     max_steps: int | None
     updates_per_epoch: int
-    n_critic: int
+    schedule: CriticSchedule
     log_every: int
     sample_every: int
     checkpoint_every: int
@@ -65,16 +66,16 @@ class Cadence:
     def total_updates(self) -> int:
         """Critic updates until the end."""
         updates = self.epochs * self.updates_per_epoch
-        return updates if self.max_steps is None else min(updates, self.max_steps * self.n_critic)
+        return updates if self.max_steps is None else min(updates, self.schedule.updates_until(self.max_steps))
 
     @property
     def total_steps(self) -> int:
         """Generator updates until the end."""
-        return self.total_updates // self.n_critic
+        return self.schedule.steps_in(self.total_updates)
 
     def _epoch_due(self, state: TrainingState, every: int) -> bool:
         return self.epoch_ended(state) and (self.epochs_done(state) % every == 0 or self.finished(state))
 
     def _step_due(self, state: TrainingState) -> bool:
         """Say whether a generator update comes next: one that is due when the images run out is still the epoch's."""
-        return state.critic_updates_in_step == self.n_critic
+        return state.critic_updates_in_step == self.schedule.updates_in(state.step)

@@ -15,7 +15,7 @@ from torch import Tensor
 from wgan_cli.parameters import SettingError
 from wgan_cli.run.failure import RunFailedError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,24 @@ class Checkpoint:
     Attributes:
         config: Every setting of the run that was in force.
         image_shape: (channels, height, width) of the images.
+        num_classes: Of the images, where the networks know of classes, else None.
         state: ``TrainingState.state_dict()``.
         versions: Of what wrote it, by name.
     """
 
     config: dict[str, Any]
     image_shape: tuple[int, int, int]
+    num_classes: int | None
     state: dict[str, Any]
     versions: dict[str, str]
 
 
 def save_checkpoint(
-    path: Path, config: Mapping[str, Any], image_shape: tuple[int, int, int], state: Mapping[str, Any]
+    path: Path,
+    config: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+    num_classes: int | None,
+    state: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint to a temporary file, flush it to the disk, and rename it into place.
 
@@ -47,6 +53,7 @@ def save_checkpoint(
         "format": FORMAT,
         "config": dict(config),
         "image_shape": image_shape,
+        "num_classes": num_classes,
         "state": dict(state),
         "versions": {name: version(name) for name in ("wgan-cli", "torch", "torchvision")},
     }
@@ -121,7 +128,7 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint:
         raise SettingError(key, path, "is no checkpoint of wgan-train: it lacks what one holds")
     if content["format"] != FORMAT:
         raise SettingError(key, path, f"has format {content['format']}; this version reads format {FORMAT}")
-    kinds = {"config": dict, "image_shape": tuple, "state": dict, "versions": dict}
+    kinds = {"config": dict, "image_shape": tuple, "num_classes": int | None, "state": dict, "versions": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
     if wrong or [type(size) for size in content["image_shape"]] != [int] * 3:
         raise SettingError(key, path, f"is no whole checkpoint: {', '.join(wrong) or 'image_shape'} cannot be used")

@@ -48,6 +48,15 @@ class RunFolder:
         """Return where a grid is kept."""
         return self.path / "samples" / f"{name}.png"
 
+    def epoch_samples(self) -> list[Path]:
+        """Return the grids of the epochs, the first one first."""
+        return sorted(self.sample("epoch").parent.glob("epoch_*.png"), key=lambda path: (len(path.name), path.name))
+
+    @property
+    def film(self) -> Path:
+        """The same grids, one after the other."""
+        return self.path / "samples" / "progress.gif"
+
     def create(self, config: Mapping[str, Any], overrides: Iterable[str]) -> None:
         """Make the folder and note in it what was asked for.
 

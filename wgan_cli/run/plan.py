@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wgan_cli.run.cadence import Cadence
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 
 
@@ -38,11 +39,11 @@ def describe_run(
     lines = {
         "device": f"{device}, {precision}",
         "images": f"{config['dataset']['name']}, {len(images):,} to train on, {'×'.join(map(str, images.shape[1:]))}, "
-        f"batches of {config['batch_size']}",
+        f"batches of {config['batch_size']}" + _use(config["dataset"], state.generator.num_classes),
         "generator": f"{config['generator']['name']}, {_count(state.generator):,} parameters"
         + (", averaged for samples" if state.ema else ""),
         "critic": f"{config['critic']['name']}, {_count(state.critic):,} parameters",
-        "loss": f"{config['loss']['name']}, constraint {constraint}, n_critic {cadence.n_critic}",
+        "loss": f"{config['loss']['name']}, constraint {constraint}, n_critic {_schedule(cadence.schedule)}",
         "optimizer": optimizer,
         "epochs": f"{cadence.epochs}, of {cadence.updates_per_epoch:,} critic updates each; "
         f"{cadence.total_steps:,} steps in all" + (f", at most {' or '.join(limits)}" if limits else ""),
@@ -73,6 +74,20 @@ def _slots(optimizer: Optimizer) -> int:
     probe.step()
     state: dict[str, Any] = probe.state[weight]
     return sum(isinstance(value, torch.Tensor) and value.shape == weight.shape for value in state.values())
+
+
+def _use(dataset: Mapping[str, Any], num_classes: int | None) -> str:
+    """Write how training uses the images, where that is out of the ordinary."""
+    flip = ", mirrored at random" if dataset.get("flip") else ""
+    return flip + (f", of {num_classes} classes" if num_classes else "")
+
+
+def _schedule(schedule: CriticSchedule) -> str:
+    """Write how many critic updates there are before each step."""
+    if not schedule.warmup_updates:
+        return str(schedule.n_critic)
+    every = f" and in every {schedule.warmup_every}th" if schedule.warmup_every else ""
+    return f"{schedule.n_critic} ({schedule.warmup_updates} in the first {schedule.warmup_steps} steps{every})"
 
 
 def _count(network: nn.Module) -> int:

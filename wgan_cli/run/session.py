@@ -13,20 +13,20 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from wgan_cli.images import grid, save_png
+from wgan_cli.images import grid, read_pictures, save_gif, save_png
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import link_checkpoint, save_checkpoint
 from wgan_cli.run.failure import RunFailedError, failures
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.interrupts import StopRequest, stop_requests
 from wgan_cli.run.metrics import METRICS, TIMING, Table
-from wgan_cli.sampling import sample
+from wgan_cli.sampling import sample_grid
 from wgan_cli.training.loop import Rules, train
 from wgan_cli.training.state import TrainingState
 
 log = logging.getLogger("wgan_cli")
 
-GRID_IMAGES = 64
+FRAME_MILLISECONDS, HOLD_MILLISECONDS = 250, 2000
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Run:
         state: Fresh, or from a checkpoint.
         rules: What it is trained by.
         cadence: What is due when.
+        batch_size: Images in a critic update.
         max_minutes: How long this process may train, or None.
         seed: Of the grids' latents, too.
         real: Some training images to show, uint8, (at most 64, channels, height, width).
@@ -48,6 +49,7 @@ class Run:
     state: TrainingState
     rules: Rules
     cadence: Cadence
+    batch_size: int
     max_minutes: float | None
     seed: int
     real: Tensor
@@ -101,7 +103,7 @@ class Recorder:
         cadence = self._run.cadence
         if cadence.row_due(state) or cadence.epoch_ended(state):
             self._require_finite(state)
-        self._bar.update(state.critic_updates * self._run.rules.batch_size - self._bar.n)
+        self._bar.update(state.critic_updates * self._run.batch_size - self._bar.n)
         if cadence.row_due(state):
             self._write_row(state)
             state.rows += 1
@@ -126,6 +128,7 @@ class Recorder:
             self._save(self._folder.last_checkpoint)
         if not self._run.cadence.sample_due(state):
             self._save_grid("last")
+        self._save_film()
 
     def _ending(self, state: TrainingState) -> Ending | None:
         if self._run.cadence.finished(state):
@@ -137,7 +140,7 @@ class Recorder:
 
     def _write_row(self, state: TrainingState) -> None:
         now = time.monotonic()
-        images = (state.critic_updates - self._row_updates) * self._run.rules.batch_size
+        images = (state.critic_updates - self._row_updates) * self._run.batch_size
         rate = images / (now - self._row_began)
         at = {
             "step": state.step,
@@ -149,7 +152,7 @@ class Recorder:
         self._timing.add(at | {"seconds": round(now - self._began, 3), "images_per_second": round(rate, 1)})
         self._row_began, self._row_updates = now, state.critic_updates
         self._bar.set_postfix({_SHORT[name]: f"{value:.3g}" for name, value in means.items()})
-        left = (self._run.cadence.total_updates - state.critic_updates) * self._run.rules.batch_size / max(rate, 1e-9)
+        left = (self._run.cadence.total_updates - state.critic_updates) * self._run.batch_size / max(rate, 1e-9)
         values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         log.log(
             logging.INFO if self._bar.disable else logging.DEBUG,
@@ -159,11 +162,18 @@ class Recorder:
 
     def _save_grid(self, name: str) -> None:
         run = self._run
-        save_png(grid(sample(run.state.sampler, run.seed, GRID_IMAGES)), self._folder.sample(name))
+        save_png(sample_grid(run.state.sampler, run.seed), self._folder.sample(name))
+
+    def _save_film(self) -> None:
+        """Show the grids of all epochs one after the other; they are on disk, those of a stopped run as well."""
+        if frames := read_pictures(self._folder.epoch_samples()):
+            save_gif(frames, self._folder.film, FRAME_MILLISECONDS, HOLD_MILLISECONDS)
 
     def _save(self, path: Path) -> None:
         channels, height, width = self._run.real.shape[1:]
-        save_checkpoint(path, self._run.config, (channels, height, width), self._run.state.state_dict())
+        state = self._run.state
+        shape = channels, height, width
+        save_checkpoint(path, self._run.config, shape, state.generator.num_classes, state.state_dict())
 
     def _require_finite(self, state: TrainingState) -> None:
         """Ask the device whether any update so far was masked.
@@ -185,7 +195,7 @@ _SHORT = {"critic_loss": "critic", "generator_loss": "generator", "penalty": "pe
 @contextmanager
 def _progress_bar(run: Run) -> Iterator["tqdm[Any]"]:
     """Show a bar on a terminal, and nothing elsewhere."""
-    batch = run.rules.batch_size
+    batch = run.batch_size
     done, total = run.state.critic_updates * batch, run.cadence.total_updates * batch
     with (
         logging_redirect_tqdm([log]),

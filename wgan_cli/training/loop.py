@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from wgan_cli.constraints import Constraint
 from wgan_cli.losses import Loss, wasserstein_estimate
 from wgan_cli.players import Generator
 from wgan_cli.training.ema import update_ema
+from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Streams
 
@@ -24,6 +26,9 @@ class Images(Protocol):
     def __getitem__(self, position: int) -> Tensor:
         """Return float32 images in [-1, 1], (batch, channels, height, width), on the training device."""
 
+    def classes(self, position: int) -> Tensor | None:
+        """Return the classes of that batch, int64 (batch,), or None where training is to know none."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -32,18 +37,19 @@ class Rules:
     Attributes:
         loss: What either player minimises.
         constraint: How the critic is kept Lipschitz.
-        n_critic: Critic updates for each generator update.
-        batch_size: Latents in a generator update.
+        schedule: How many critic updates come before each generator update.
+        generator_batch_size: Latents in a generator update.
         images: Real images for the critic's updates, by critic update.
         generator_images: Real images for the generator's updates, by step; drawn only if the loss asks for them.
+            Their classes are those that the generator is asked for.
         streams: All random numbers.
         autocast: Opens a context in which forward passes run in the run's precision.
     """
 
     loss: Loss
     constraint: Constraint
-    n_critic: int
-    batch_size: int
+    schedule: CriticSchedule
+    generator_batch_size: int
     images: Images
     generator_images: Images
     streams: Streams
@@ -64,7 +70,7 @@ def train(state: TrainingState, rules: Rules, after_update: Callable[[TrainingSt
     """
     done = False
     while not done:  # line 1
-        if state.critic_updates_in_step < rules.n_critic:  # line 2
+        if state.critic_updates_in_step < rules.schedule.updates_in(state.step):  # line 2
             update_critic(state, rules)  # lines 3 to 7
         else:
             update_generator(state, rules)  # lines 9 to 11
@@ -75,13 +81,15 @@ def update_critic(state: TrainingState, rules: Rules) -> None:
     """Update the critic once, on a fresh batch of real images and fresh latents."""
     position = state.critic_updates
     rules.streams.seed_global("critic dropout", position)
-    real = rules.images[position]  # line 3
+    real, classes = rules.images[position], rules.images.classes(position)  # line 3
+    latents = rules.streams.at("critic latents", position)
     with torch.no_grad():
-        fake = generate(state.generator, rules, rules.streams.at("critic latents", position), len(real))  # line 4
+        fake = generate(state.generator, rules, latents, len(real), classes)  # line 4
     with rules.autocast():
-        real_scores, fake_scores = score(state.critic, real, fake)
+        real_scores, fake_scores = score(state.critic, real, fake, classes)
     critic_loss = rules.loss.critic(real_scores, fake_scores)  # line 5
-    penalty = rules.constraint.penalty(state.critic, real, fake, rules.streams.at("penalty epsilon", position))
+    epsilon = rules.streams.at("penalty epsilon", position)
+    penalty = rules.constraint.penalty(of_classes(state.critic, classes), real, fake, epsilon)
     minimise(critic_loss + penalty, state.critic, state.critic_optimizer, state)  # line 6
     rules.constraint.project(state.critic)  # line 7: after the step, so that the generator meets a clipped critic
 
@@ -100,10 +108,11 @@ def update_generator(state: TrainingState, rules: Rules) -> None:
     rules.streams.seed_global("generator dropout", position)
     with frozen(state.critic):
         latents = rules.streams.at("generator latents", position)
-        fake = generate(state.generator, rules, latents, rules.batch_size)  # line 9
+        classes = rules.generator_images.classes(position)
+        fake = generate(state.generator, rules, latents, rules.generator_batch_size, classes)  # line 9
         real = rules.generator_images[position] if rules.loss.generator_needs_real else fake[:0]
         with rules.autocast():
-            real_scores, fake_scores = score(state.critic, real, fake)
+            real_scores, fake_scores = score(state.critic, real, fake, classes)
         generator_loss = rules.loss.generator(real_scores, fake_scores)  # line 10
         minimise(generator_loss, state.generator, state.generator_optimizer, state)  # line 11
     if state.ema is not None:
@@ -114,26 +123,33 @@ def update_generator(state: TrainingState, rules: Rules) -> None:
     state.means.add(generator_loss=generator_loss)
 
 
-def generate(generator: Generator, rules: Rules, stream: torch.Generator, count: int) -> Tensor:
+def generate(generator: Generator, rules: Rules, stream: torch.Generator, count: int, classes: Tensor | None) -> Tensor:
     """Generate images from fresh latents: float32, (count, channels, height, width)."""
     latents = torch.randn(count, generator.latent_dim, generator=stream, device=stream.device)
     with rules.autocast():
-        images: Tensor = generator(latents)
+        images = of_classes(generator, classes)(latents)
     return images.float()
 
 
-def score(critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Score real and fake images, float32, (batch,) each; there may be no real ones.
+def score(critic: nn.Module, real: Tensor, fake: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Score real and fake images of the same classes, float32, (batch,) each; there may be no real ones.
 
     They go through the critic in one call, which is faster, unless it has a layer that would mix them: BatchNorm
     takes its statistics over the batch, and those of real and fake images are meant to differ.
     """
+    of_these = of_classes(critic, classes)
     if not len(real):
-        return real.new_zeros(0), critic(fake).float()
+        return real.new_zeros(0), of_these(fake).float()
     if any(isinstance(module, _BatchNorm) for module in critic.modules()):
-        return critic(real).float(), critic(fake).float()
-    scores = critic(torch.cat([real, fake])).float()
+        return of_these(real).float(), of_these(fake).float()
+    of_both = of_classes(critic, None if classes is None else classes.repeat(2))
+    scores = of_both(torch.cat([real, fake])).float()
     return scores[: len(real)], scores[len(real) :]
+
+
+def of_classes(player: nn.Module, classes: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Return a player as a function of a batch alone, whose classes are these; None: it knows of none."""
+    return player if classes is None else partial(player, classes=classes)
 
 
 def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:

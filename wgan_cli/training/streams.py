@@ -13,7 +13,9 @@ import torch
 Purpose = Literal[
     "network weights",  # position 0: the generator, 1: the critic
     "critic images",  # position: the epoch; the order of the real images in the critic's updates
-    "generator images",  # the same for the generator's updates, where the loss needs real images there
+    "generator images",  # the same for the generator's updates, where the loss or the classes ask for images there
+    "critic flips",  # position: the critic update; which of its real images are mirrored
+    "generator flips",  # position: the step
     "critic latents",  # position: the critic update
     "generator latents",  # position: the step
     "penalty epsilon",  # position: the critic update
