@@ -1,5 +1,7 @@
-"""Images as files: bytes, grids and PNGs."""
+"""Images as files: bytes, grids, PNGs and GIFs."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,33 +24,75 @@ def to_bytes(images: Tensor) -> Tensor:
     return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
-def grid(images: Tensor, columns: int | None = None) -> Tensor:
-    """Lay images out in rows, from the left and the top, on black.
+def grid(images: Tensor, columns: int | None = None, rows: int | None = None) -> Tensor:
+    """Lay images out on black.
 
     Args:
         images: uint8, (N, channels, height, width), N ≥ 1.
-        columns: Images in a row; as many as make the grid about square where it is None.
+        columns: Images in a row. The grid fills from the left, row by row; about square where this is None.
+        rows: Images in a column, in place of ``columns``. The grid fills from the top, column by column.
 
     Returns:
         uint8, (channels, H, W), with 2 pixels around and between the images.
     """
     count, channels, height, width = images.shape
-    columns = columns or int(np.ceil(np.sqrt(count)))
-    rows = -(-count // columns)
-    canvas = images.new_zeros(channels, rows * (height + PADDING) + PADDING, columns * (width + PADDING) + PADDING)
+    down, across = PADDING + height, PADDING + width
+    major = rows or columns or int(np.ceil(np.sqrt(count)))
+    minor = -(-count // major)
+    shape = (major, minor) if rows else (minor, major)
+    canvas = images.new_zeros(channels, shape[0] * down + PADDING, shape[1] * across + PADDING)
     for index, image in enumerate(images):
-        top = index // columns * (height + PADDING) + PADDING
-        left = index % columns * (width + PADDING) + PADDING
+        outer, inner = divmod(index, major)
+        row, column = (inner, outer) if rows else (outer, inner)
+        top, left = row * down + PADDING, column * across + PADDING
         canvas[:, top : top + height, left : left + width] = image
     return canvas
 
 
+def picture(image: Tensor) -> Image.Image:
+    """Turn one uint8 image (1 or 3 channels, height, width) into Pillow's."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if image.shape[0] == 1 else pixels)
+
+
 def save_png(image: Tensor, path: Path) -> None:
     """Write one uint8 image (1 or 3 channels, height, width), whole or not at all."""
-    pixels = image.permute(1, 2, 0).squeeze(2).numpy() if image.shape[0] == 1 else image.permute(1, 2, 0).numpy()
+    with _whole(path) as partial:
+        picture(image).save(partial, format="PNG")
+
+
+def read_pictures(paths: Iterable[Path]) -> list[Image.Image]:
+    """Read pictures, and pass over those that cannot be read or are of another size than the first."""
+    found: list[Image.Image] = []
+    for path in paths:
+        with suppress(OSError), Image.open(path) as image:
+            if not found or image.size == found[0].size:
+                found.append(image.copy())
+    return found
+
+
+def save_gif(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold: int = 0) -> None:
+    """Write a looping animation, whole or not at all.
+
+    Args:
+        frames: At least one, all of one size. Grey ones keep their values; of colours, 256 are chosen for each frame.
+        path: Where to.
+        milliseconds: How long each frame is shown.
+        hold: How much longer the last one is.
+    """
+    durations = [milliseconds] * (len(frames) - 1) + [milliseconds + hold]
+    with _whole(path) as partial:
+        frames[0].save(
+            partial, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False
+        )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside, which takes the place of this one when all is written."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        Image.fromarray(pixels).save(partial, format="PNG")
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -38,13 +38,17 @@ def _render(config: DictConfig) -> None:
     settings = bind(SampleSettings, plain(config))
 
     from wgan_cli.build import load_generator  # imports torch: not before the settings have been looked at
+    from wgan_cli.export import export
     from wgan_cli.modes import write_samples
     from wgan_cli.run.failure import failures
 
-    out = None if settings.out is None else Path(settings.out).expanduser()
+    checkpoint = Path(settings.checkpoint).expanduser()
     with failures():
-        generator = load_generator(Path(settings.checkpoint).expanduser(), settings.device)
-        print(write_samples(generator, settings.mode, settings.seed, settings.num_images, out))
+        if settings.export is None:
+            print(write_samples(load_generator(checkpoint, settings.device), settings))
+        else:
+            out = None if settings.out is None else Path(settings.out).expanduser()
+            print(export(load_generator(checkpoint), settings.export, out))
 
 
 if __name__ == "__main__":
