@@ -245,10 +245,236 @@ def copy_in_order(source: nn.Module, target: nn.Module) -> None:
 
 def layers(network: nn.Module) -> list[nn.Module]:
     """The layers of torch that a network has, in order, however grouped; a last Tanh, which may be a call, left out."""
-    found = [m for m in network.modules() if type(m).__module__.startswith("torch.") and not any(m.children())]
+    torchs = [m for m in network.modules() if type(m).__module__.startswith("torch.")]
+    found = [m for m in torchs if not isinstance(m, nn.Sequential) and not any(m.children())]
     return found[:-1] if isinstance(found[-1], nn.Tanh) else found
 
 
 def parameter_count(network: nn.Module) -> int:
     """How many numbers an optimizer would change."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+# Networks of 2017 and later. They are modules with the parameters in the order of ours, for copy_in_order; whatever is
+# in-place in a source is not so here.
+
+
+def pytorch_gan_upsample_generator() -> nn.Sequential:
+    """eriklindernoren/PyTorch-GAN implementations/relativistic_gan, img_size 32: BatchNorm2d(n, 0.8) is an eps."""
+    return nn.Sequential(
+        nn.Linear(100, 128 * 8**2), nn.Unflatten(1, (128, 8, 8)),
+        nn.BatchNorm2d(128),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(128, 128, 3, stride=1, padding=1), nn.BatchNorm2d(128, 0.8), nn.LeakyReLU(0.2),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(128, 64, 3, stride=1, padding=1), nn.BatchNorm2d(64, 0.8), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 1, 3, stride=1, padding=1), nn.Tanh(),
+    )  # fmt: skip
+
+
+def pytorch_gan_dropout_critic() -> nn.Sequential:
+    """eriklindernoren/PyTorch-GAN implementations/relativistic_gan, img_size 32."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25),
+        nn.Conv2d(16, 32, 3, 2, 1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25), nn.BatchNorm2d(32, 0.8),
+        nn.Conv2d(32, 64, 3, 2, 1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25), nn.BatchNorm2d(64, 0.8),
+        nn.Conv2d(64, 128, 3, 2, 1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25), nn.BatchNorm2d(128, 0.8),
+        nn.Flatten(1), nn.Linear(128 * 2**2, 1), nn.Flatten(0),
+    )  # fmt: skip
+
+
+class _Call(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(inputs)
+
+
+class _Conv2D(nn.Module):
+    """igul222/improved_wgan_training tflib/ops/conv2d.py, which is tf.nn.conv2d with padding SAME.
+
+    TensorFlow's documentation says of SAME: ⌈size / stride⌉ outputs, and as many zeros as these need, half of them
+    before, and where that does not come out even, the one more after.
+    """
+
+    def __init__(self, inputs: int, outputs: int, filter_size: int, stride: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, filter_size, filter_size) / 10)
+        self.bias = nn.Parameter(torch.randn(outputs) / 10)
+        self.filter_size, self.stride = filter_size, stride
+
+    def forward(self, inputs: Tensor, with_bias: bool = True) -> Tensor:
+        size = inputs.shape[2]
+        zeros = max((-(-size // self.stride) - 1) * self.stride + self.filter_size - size, 0)
+        sides = (zeros // 2, zeros - zeros // 2)
+        padded = nn.functional.pad(inputs, sides + sides)
+        return nn.functional.conv2d(padded, self.weight, self.bias if with_bias else None, self.stride)
+
+
+class _Deconv2D(nn.Module):
+    """tflib/ops/deconv2d.py: tf.nn.conv2d_transpose is the gradient by its input of a conv2d, here one that halves."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs, 5, 5) / 10)
+        self.bias = nn.Parameter(torch.randn(outputs) / 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        halve = _Conv2D(self.weight.shape[1], self.weight.shape[0], 5, 2)
+        halve.weight = self.weight
+        size = 2 * inputs.shape[2]
+        larger = torch.zeros(len(inputs), self.weight.shape[1], size, size, requires_grad=True)
+        (outputs,) = torch.autograd.grad(halve(larger, with_bias=False), larger, inputs, create_graph=True)
+        return outputs + self.bias[:, None, None]
+
+
+def wgan_gp_mnist_generator() -> nn.Sequential:
+    """igul222/improved_wgan_training gan_mnist.py, MODE wgan-gp, but for its sigmoid at the end."""
+    return nn.Sequential(
+        nn.Linear(128, 4 * 4 * 4 * 64), nn.ReLU(), nn.Unflatten(1, (4 * 64, 4, 4)),
+        _Deconv2D(4 * 64, 2 * 64), nn.ReLU(),
+        _Call(lambda outputs: outputs[:, :, :7, :7]),
+        _Deconv2D(2 * 64, 64), nn.ReLU(),
+        _Deconv2D(64, 1), nn.Tanh(),
+    )  # fmt: skip
+
+
+def wgan_gp_cifar_generator() -> nn.Sequential:
+    """igul222/improved_wgan_training gan_cifar.py, with 32 for its 128 filters (DIM)."""
+    return nn.Sequential(
+        nn.Linear(128, 4 * 4 * 4 * 32), nn.BatchNorm1d(4 * 4 * 4 * 32), nn.ReLU(), nn.Unflatten(1, (4 * 32, 4, 4)),
+        _Deconv2D(4 * 32, 2 * 32), nn.BatchNorm2d(2 * 32), nn.ReLU(),
+        _Deconv2D(2 * 32, 32), nn.BatchNorm2d(32), nn.ReLU(),
+        _Deconv2D(32, 3), nn.Tanh(),
+    )  # fmt: skip
+
+
+def wgan_gp_critic(channels: int, width: int) -> nn.Sequential:
+    """igul222/improved_wgan_training gan_mnist.py and gan_cifar.py, MODE wgan-gp."""
+    return nn.Sequential(
+        _Conv2D(channels, width, 5, 2), nn.LeakyReLU(0.2),
+        _Conv2D(width, 2 * width, 5, 2), nn.LeakyReLU(0.2),
+        _Conv2D(2 * width, 4 * width, 5, 2), nn.LeakyReLU(0.2),
+        nn.Flatten(1), nn.Linear(4 * 4 * 4 * width, 1), nn.Flatten(0),
+    )  # fmt: skip
+
+
+def depth_to_space(inputs: Tensor) -> Tensor:
+    """tf.depth_to_space with blocks of 2×2: (batch, height, width, 4 · c) → (batch, 2 · height, 2 · width, c)."""
+    batch, height, width, depth = inputs.shape
+    outputs = torch.empty(batch, 2 * height, 2 * width, depth // 4)
+    for row in range(2):
+        for column in range(2):
+            block = 2 * row + column
+            outputs[:, row::2, column::2] = inputs[..., block * depth // 4 : (block + 1) * depth // 4]
+    return outputs
+
+
+def wgan_gp_upsample(inputs: Tensor) -> Tensor:
+    """gan_cifar_resnet.py, UpsampleConv without its convolution."""
+    output = torch.cat([inputs, inputs, inputs, inputs], 1)
+    return depth_to_space(output.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def wgan_gp_mean_pool(output: Tensor) -> Tensor:
+    """gan_cifar_resnet.py, ConvMeanPool without its convolution."""
+    return (output[:, :, ::2, ::2] + output[:, :, 1::2, ::2] + output[:, :, ::2, 1::2] + output[:, :, 1::2, 1::2]) / 4
+
+
+class _ResidualBlock(nn.Module):
+    """gan_cifar_resnet.py, ResidualBlock of equally many inputs and outputs."""
+
+    def __init__(self, width: int, resample: str | None, batch_norm: bool) -> None:
+        super().__init__()
+        self.resample = resample
+        self.n1 = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
+        self.conv1 = _Conv2D(width, width, 3, 1)
+        self.n2 = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
+        self.conv2 = _Conv2D(width, width, 3, 1)
+        self.shortcut = nn.Identity() if resample is None else _Conv2D(width, width, 1, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shortcut: Tensor
+        output: Tensor
+        output = torch.relu(self.n1(inputs))
+        if self.resample == "up":
+            shortcut = self.shortcut(wgan_gp_upsample(inputs))
+            output = self.conv1(wgan_gp_upsample(output))
+        else:
+            shortcut = self.shortcut(inputs)
+            output = self.conv1(output)
+        output = self.conv2(torch.relu(self.n2(output)))
+        if self.resample == "down":
+            return wgan_gp_mean_pool(shortcut) + wgan_gp_mean_pool(output)
+        return shortcut + output
+
+
+class _OptimizedResBlockDisc1(nn.Module):
+    """gan_cifar_resnet.py: the critic's first block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = _Conv2D(3, width, 3, 1)
+        self.conv2 = _Conv2D(width, width, 3, 1)
+        self.shortcut = _Conv2D(3, width, 1, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shortcut: Tensor = self.shortcut(wgan_gp_mean_pool(inputs))
+        return shortcut + wgan_gp_mean_pool(self.conv2(torch.relu(self.conv1(inputs))))
+
+
+def wgan_gp_resnet_generator(width: int = 128) -> nn.Sequential:
+    """igul222/improved_wgan_training gan_cifar_resnet.py, CONDITIONAL False; the same as Miyato et al.'s."""
+    return nn.Sequential(
+        nn.Linear(128, 4 * 4 * width), nn.Unflatten(1, (width, 4, 4)),
+        _ResidualBlock(width, "up", batch_norm=True),
+        _ResidualBlock(width, "up", batch_norm=True),
+        _ResidualBlock(width, "up", batch_norm=True),
+        nn.BatchNorm2d(width), nn.ReLU(), _Conv2D(width, 3, 3, 1), nn.Tanh(),
+    )  # fmt: skip
+
+
+def wgan_gp_resnet_critic(width: int = 128, pooling: str = "mean") -> nn.Sequential:
+    """The same, CONDITIONAL False; with ``sum`` Miyato et al.'s dis_models/snresnet_32.py, but for its missing bias."""
+    return nn.Sequential(
+        _OptimizedResBlockDisc1(width),
+        _ResidualBlock(width, "down", batch_norm=False),
+        _ResidualBlock(width, None, batch_norm=False),
+        _ResidualBlock(width, None, batch_norm=False),
+        nn.ReLU(),
+        _Call(lambda output: output.sum(3).sum(2) / (64 if pooling == "mean" else 1)),
+        nn.Linear(width, 1), nn.Flatten(0),
+    )  # fmt: skip
+
+
+def conv2d_std(inputs: int, outputs: int, filter_size: int, stride: int, he_init: bool = True) -> float:
+    """tflib/ops/conv2d.py: the standard deviation of the first filters, which are uniform."""
+    fan_in = inputs * filter_size**2
+    fan_out = outputs * filter_size**2 / stride**2
+    return float(np.sqrt((4 if he_init else 2) / (fan_in + fan_out)))
+
+
+def deconv2d_std(inputs: int, outputs: int) -> float:
+    """tflib/ops/deconv2d.py, 5×5 filters."""
+    fan_in = inputs * 5**2 / 2**2
+    fan_out = outputs * 5**2
+    return float(np.sqrt(4 / (fan_in + fan_out)))
+
+
+def linear_std(inputs: int, outputs: int) -> float:
+    """tflib/ops/linear.py, initialization None."""
+    return float(np.sqrt(2 / (inputs + outputs)))
+
+
+def check_uniform(modules: list[nn.Module], stds: list[float]) -> None:
+    """The weights of the linear layers and convolutions are uniform with these deviations, and their biases 0."""
+    weighted = [module for module in modules if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    for layer, std in zip(weighted, stds, strict=True):
+        weight = layer.weight.detach()
+        # Of n uniform draws the standard deviation is known to 0.45/√n of it, the mean to 1/√n: five of those.
+        assert abs(weight.std().item() / std - 1) < 2.25 / weight.numel() ** 0.5
+        assert abs(weight.mean().item() / std) < 5 / weight.numel() ** 0.5
+        assert weight.abs().max() < 1.00001 * 3**0.5 * std  # where a uniform distribution ends
+        assert layer.bias is None or (layer.bias == 0).all()

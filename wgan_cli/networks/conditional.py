@@ -37,20 +37,27 @@ class Score(nn.Module):
     The second is the inner product of the features with a vector of the class (a projection).
 
     Args:
-        layer: Makes the layer from the features to so many outputs, (batch, outputs, ...) with one value in each.
+        layer: Makes the layer from the features to so many outputs, (batch, outputs, ...) with one value in each;
+            ``bias=False`` leaves its bias out.
         num_classes: How many classes there are, or None.
 
     Source: Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 4.
     """
 
-    def __init__(self, layer: Callable[[int], nn.Module], num_classes: int | None) -> None:
+    def __init__(self, layer: Callable[..., nn.Module], num_classes: int | None) -> None:
         super().__init__()
         self.score = layer(1)
-        self.by_class = None if num_classes is None else layer(num_classes)
+        self.by_class = None if num_classes is None else layer(num_classes, bias=False)
 
     def forward(self, features: Tensor, classes: Tensor | None) -> Tensor:
-        """Return unbounded scores, float32, (batch,)."""
+        """Return unbounded scores, float32, (batch,).
+
+        Raises:
+            TypeError: If there are classes and they are not given.
+        """
         scores = in_float32(self.score, features).flatten(1).squeeze(1)
-        if self.by_class is None or classes is None:
+        if self.by_class is None:
             return scores
+        if classes is None:
+            raise TypeError("this critic was built for images with classes, and must be told them")
         return scores + in_float32(self.by_class, features).flatten(1).gather(1, classes[:, None]).squeeze(1)

@@ -15,6 +15,7 @@ from wgan_cli.networks.layers import (
     Normalization,
     Std,
     Width,
+    doubling,
     in_float32,
     initialize,
     normalize,
@@ -53,7 +54,7 @@ class DCGANGenerator(Generator):
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.first = LatentAndClass(latent_dim, num_classes)
         sizes = pyramid(image_size)
-        widths = _widths(width, len(sizes) - 1)
+        widths = doubling(width, len(sizes) - 1)
         layers: list[nn.Module] = []
         convolution = nn.ConvTranspose2d(self.first.features, widths[-1], sizes[-1], bias=False)
         for size, features, narrower in zip(sizes[-2::-1], widths[::-1], [*widths[-2::-1], channels], strict=True):
@@ -95,7 +96,7 @@ class DCGANCritic(Critic):
     ) -> None:
         super().__init__()
         sizes = pyramid(image_size)
-        widths = _widths(width, len(sizes) - 1)
+        widths = doubling(width, len(sizes) - 1)
         layers: list[nn.Module] = []
         for index, (size, inputs, features) in enumerate(zip(sizes, [channels, *widths], widths, strict=False)):
             layers.append(nn.Conv2d(inputs, features, *_stride_two(size), bias=False))
@@ -118,10 +119,6 @@ def pyramid(image_size: int) -> list[int]:
     while sizes[-1] > 5:
         sizes.append(sizes[-1] // 2)
     return sizes
-
-
-def _widths(width: int, count: int) -> list[int]:
-    return [width * min(2**index, 8) for index in range(count)]
 
 
 def _stride_two(size: int) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""What the networks share: normalisation, activation and initialisation by name."""
+"""What the networks share: normalisation, activation and initialisation by name, and the sizes."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -48,6 +48,24 @@ def normalize(kind: Normalization, features: int, eps: float, *, images: bool) -
     if kind == "layer":
         return [nn.GroupNorm(1, features, eps) if images else nn.LayerNorm(features, eps)]
     return []
+
+
+def halvings(image_size: int, smallest: int) -> list[int]:
+    """Return the sizes that an image goes through: each half of the one before, rounded up.
+
+    Args:
+        image_size: The first of them.
+        smallest: It ends with the first size of at most this, after one halving at least.
+    """
+    sizes = [image_size, (image_size + 1) // 2]
+    while sizes[-1] > smallest:
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
+
+
+def doubling(width: int, count: int) -> list[int]:
+    """Return the widths of so many layers from the image's side: each twice the one before, up to 8 · width."""
+    return [width * min(2**index, 8) for index in range(count)]
 
 
 def initialize(network: nn.Module, scheme: Initialization, std: float) -> None:
