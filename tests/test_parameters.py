@@ -134,7 +134,7 @@ REFUSED = [
     ([1], int, "[1]", "a whole number"),
     ([1], dict[str, Any], "[1]", "a group of settings"),
     (3, Inner, "3", "settings of its own"),
-    ("x", Inner | None, "x", "a group of settings or null"),
+    ("x", Inner | None, "x", "{depth: ..., rate: ...} or null"),
 ]
 
 
@@ -228,13 +228,13 @@ def test_name_chooses_the_part_and_reaches_it_only_where_it_is_a_parameter() -> 
     assert bind(Inner, {"name": "me", "depth": 1}) == Inner(1)
 
 
-IMAGES = {"image_size": 8, "channels": 1}
+IMAGES = {"image_size": 8, "channels": 1, "num_classes": None}
 GROUPS: dict[str, tuple[Mapping[str, Callable[..., object]], dict[str, Any]]] = {
     "loss": (LOSSES, {}),
     "constraint": (CONSTRAINTS, {}),
     "generator": (GENERATORS, IMAGES),
     "critic": (CRITICS, IMAGES),
-    "optimizer": (OPTIMIZERS, {"generator": nn.Linear(1, 1), "critic": nn.Linear(1, 1)}),
+    "optimizer": (OPTIMIZERS, {"generator": nn.Linear(1, 1), "critic": nn.Linear(1, 1), "progress": float}),
 }
 
 
@@ -293,7 +293,7 @@ def test_choose_says_where_a_name_is_missing() -> None:
         (float, "a number"),
         (bool, "true or false"),
         (str, "text"),
-        (Inner, "a group of settings"),
+        (Inner, "{depth: ..., rate: ...}"),
         (Literal["a", 3], "one of a, 3"),
         (Count, "a whole number from 1 to 100"),
         (Positive | None, "a number above 0 or null"),

@@ -177,6 +177,8 @@ def describe(annotation: Any) -> str:
         return f"a list of {len(inner)}, each {describe(inner[0])}"
     if origin in (Union, types.UnionType):
         return " or ".join("null" if option is types.NoneType else describe(option) for option in inner)
+    if is_dataclass(kind):
+        return f"{{{', '.join(f'{name}: ...' for name in inspect.signature(kind).parameters)}}}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return f"{words.get(kind, 'a group of settings')} {limits}".strip()
 

@@ -17,9 +17,9 @@ Case = tuple[tuple[str, ...], tuple[str, ...]]
 TRAIN: dict[str, Case] = {
     # Keys and options that do not exist: Hydra's part, without torch.
     "unknown option": (("loss=hing",), ("loss=hing", "did you mean hinge?", "wasserstein_gp")),
-    "unknown option of a network": (("generator=unet",), ("generator=unet", "dcgan, mlp")),
+    "unknown option of a network": (("generator=unet",), ("generator=unet", "dcgan, dcgan_5x5, mlp, resnet")),
     "unknown dataset": (("dataset=mnst",), ("dataset=mnst", "did you mean mnist?", "image_folder")),
-    "unknown experiment": (("experiment=nope",), ("experiment", "no such")),
+    "unknown experiment": (("experiment=wgan_papr",), ("experiment=wgan_papr", "did you mean wgan_paper?")),
     "unknown group": (("lose=hinge",), ("lose", "did you mean loss?")),
     "unknown key": (("n_critc=5",), ("n_critc", "did you mean n_critic?", "batch_size")),
     "unknown key with +": (("+n_critc=5",), ("n_critc", "did you mean n_critic?", "batch_size")),
@@ -49,6 +49,19 @@ TRAIN: dict[str, Case] = {
     "n_critic of 0": (("n_critic=0",), ("n_critic=0", "a whole number of at least 1", "null")),
     "n_critic as text": (("n_critic=abc",), ("n_critic=abc", "a whole number of at least 1")),
     "n_critic as a fraction": (("n_critic=2.5",), ("n_critic=2.5", "a whole number")),
+    "a warm-up as a number": (
+        ("critic_warmup=5",),
+        ("critic_warmup=5", "{updates: ..., steps: ..., every: ...}", "null"),
+    ),
+    "half a warm-up": (("critic_warmup={updates: 3}",), ("critic_warmup.steps", "missing")),
+    "a part of no warm-up": (("critic_warmup.updates=3",), ("critic_warmup.updates", "critic_warmup={updates: ...}")),
+    "a warm-up every 0": (
+        ("critic_warmup={updates: 3, steps: 1, every: 0}",),
+        ("critic_warmup.every=0", "a whole number of at least 1 or null"),
+    ),
+    "generator_batch_size of 0": (("generator_batch_size=0",), ("generator_batch_size=0", "at least 1 or null")),
+    "unknown schedule": (("optimizer.schedule=cosine",), ("optimizer.schedule=cosine", "constant, linear")),
+    "flip as text": (("dataset.flip=maybe",), ("dataset.flip=maybe", "true or false")),
     "epochs of -1": (("epochs=-1",), ("epochs=-1", "a whole number of at least 1")),
     "epochs of null": (("epochs=null",), ("epochs=null", "a whole number")),
     "epochs as true": (("epochs=true",), ("epochs=true", "a whole number")),
@@ -90,6 +103,18 @@ TRAIN: dict[str, Case] = {
     "unreadable images": (
         ("dataset=image_folder", "dataset.root=unreadable"),
         ("dataset.root=unreadable", "2 of 2 images cannot be read", "a.png", "not an image"),
+    ),
+    "generator batches above the data": (
+        ("generator_batch_size=41",),
+        ("generator_batch_size=41", "at most the 40 training images"),
+    ),
+    "CIFAR-10 without data or network": (
+        ("dataset=cifar10", "dataset.root=nope"),
+        ("dataset.root=nope", "cifar-10-python.tar.gz"),
+    ),
+    "CelebA without data or network": (
+        ("dataset=celeba", "dataset.root=nope"),
+        ("dataset.root=nope", "img_align_celeba.zip", "list_eval_partition.txt"),
     ),
     "MNIST without data or network": (
         ("dataset=mnist", "dataset.root=nope"),

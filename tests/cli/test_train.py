@@ -15,6 +15,7 @@ from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
 from tests.commands import TINY, checkpoint, command, environment, names, results, run, tree
 from wgan_cli.constraints import Clip, GradientPenalty
+from wgan_cli.networks import GENERATORS
 from wgan_cli.settings import CONF_DIR
 
 # Words that look at the composed configuration and never import torch.
@@ -39,6 +40,7 @@ def test_a_run_leaves_these_files(runs: FinishedRuns) -> None:
         "metrics.csv",
         "samples/epoch_0001.png",
         "samples/epoch_0002.png",
+        "samples/progress.gif",
         "samples/real.png",
         "timing.csv",
         "wgan-train.log",
@@ -147,7 +149,7 @@ def test_help_shows_what_was_chosen(tmp_path: Path) -> None:
     ("line", "offered"),
     [
         ("wgan-train loss=wass", {"loss=wasserstein", "loss=wasserstein_gp"}),
-        ("wgan-train -m generator=", {"generator=dcgan", "generator=mlp"}),
+        ("wgan-train -m generator=", {f"generator={name}" for name in GENERATORS}),
         ("wgan-train constraint=cl", {"constraint=clip"}),
         ("wgan-train constraint.", {"constraint.name=", "constraint.clip_value="}),
         ("wgan-train dataset.im", {"dataset.image_size="}),
@@ -195,7 +197,10 @@ def test_own_options_compose(options: Path) -> None:
 
 
 def test_own_options_are_listed_and_completed(options: Path) -> None:
-    assert "dataset: few, glyphs" in run("wgan-train", "--config-dir", "my", "--help", cwd=options).out
+    assert (
+        "dataset: celeba, cifar10, fashion_mnist, few, glyphs"
+        in run("wgan-train", "--config-dir", "my", "--help", cwd=options).out
+    )
 
 
 def test_a_recipe_chooses_and_the_command_line_wins(options: Path) -> None:
@@ -249,3 +254,29 @@ def test_on_a_terminal_rows_go_to_the_log_and_the_bar_only(tmp_path: Path) -> No
     assert "wasserstein_estimate" in (tmp_path / "run" / "wgan-train.log").read_text()
     assert b"images/s" in bar
     assert b"W=" in bar
+
+
+@pytest.mark.slow
+def test_a_recipe_and_what_the_command_line_says_beside_it(tmp_path: Path) -> None:
+    words = ("dataset=glyphs", "dataset.limit=64", "batch_size=8", "max_steps=2", "device=cpu", "hydra.run.dir=run")
+    run("wgan-train", "experiment=pytorch_gan_relativistic", "loss=relativistic_average", *words, cwd=tmp_path)
+    saved = checkpoint(tmp_path / "run/checkpoints/last.pt")
+    config = saved["config"]
+    assert (config["loss"]["name"], config["constraint"]["name"]) == ("relativistic_average", "none")
+    assert (config["generator"]["name"], config["generator"]["normalization_eps"]) == ("upsample_conv", 0.8)
+    assert (config["batch_size"], config["epochs"], saved["image_shape"]) == (8, 200, (1, 32, 32))
+    assert saved["state"]["step"] == 2
+    run("wgan-train", "resume=run", "max_steps=3", cwd=tmp_path)
+    assert checkpoint(tmp_path / "run/checkpoints/last.pt")["state"]["step"] == 3
+
+
+@pytest.mark.slow
+def test_training_with_classes_goes_on_to_the_bit(tmp_path: Path) -> None:
+    words = (*TINY, "dataset.conditional=true", "dataset.flip=true", "critic_warmup={updates: 3, steps: 1}")
+    run("wgan-train", *words, "hydra.run.dir=whole", cwd=tmp_path)
+    run("wgan-train", *words, "max_steps=2", "hydra.run.dir=part", cwd=tmp_path)
+    run("wgan-train", "resume=part", "max_steps=null", cwd=tmp_path)
+    shown = {"samples/last.png", "samples/progress.gif"}  # of the stop; the film is its grids
+    assert results(tmp_path / "part", shown) == results(tmp_path / "whole", shown)
+    with Image.open(tmp_path / "whole/samples/epoch_0002.png") as grid:
+        assert grid.size == (8 * 10 + 2, 10 * 10 + 2)  # eight of each class, a class a row

@@ -79,5 +79,7 @@ def _unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     known = [str(name) for name in parent] if parent is not None and OmegaConf.is_dict(parent) else []
     known = [name for name in known if name not in ("hydra", "name")]
     prefix, _, name = key.rpartition(".")
+    if prefix and not known:
+        return f"{key}: {prefix} has no settings as it is; give it whole, as in {prefix}={{{name}: ...}}"
     where = f" in {prefix}" if prefix else ""
     return f"{key}: no such setting{nearest(name, known)}; there is {', '.join(sorted(known)) or 'none'}{where}"
