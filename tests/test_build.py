@@ -134,6 +134,7 @@ def test_batch_normalisation_and_a_gradient_penalty(constraint: str, network: st
     [
         ({"batch_size": 15}, "batch_size=15: must be at most the 14 training images"),
         ({"batch_size": 1}, "batch_size=1"),
+        ({"generator_batch_size": 1}, "generator_batch_size=1"),
         ({"loss": {"name": "hing"}}, "did you mean hinge"),
         ({"loss": {"name": "hinge", "margin": 1}}, "loss.margin: no such setting"),
         ({"critic": {"name": "mlp", "hidden_sizes": [0]}}, r"critic.hidden_sizes\[0\]=0"),

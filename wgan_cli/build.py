@@ -30,7 +30,7 @@ from wgan_cli.training.ema import ema_of
 from wgan_cli.training.loop import Rules
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
-from wgan_cli.training.streams import Streams
+from wgan_cli.training.streams import Purpose, Streams
 
 
 def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
@@ -52,20 +52,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     generator_batch_size = settings.generator_batch_size or settings.batch_size
     dataset, use = _load_dataset(settings, generator_batch_size)
     streams = Streams(settings.seed, device)
-    stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
-    labels = dataset.train_labels.to(stored.device) if use.conditional and dataset.train_labels is not None else None
-    orders = Streams(settings.seed, torch.device("cpu"))  # so that a run may go on, in mid-epoch, on another device
-    batches = partial(Batches, stored, device=device, labels=labels)
-    images = batches(
-        batch_size=settings.batch_size,
-        shuffle=partial(orders.at, "critic images"),
-        flip=partial(streams.at, "critic flips") if use.flip else None,
-    )
-    generator_images = batches(
-        batch_size=generator_batch_size,
-        shuffle=partial(orders.at, "generator images"),
-        flip=partial(streams.at, "generator flips") if use.flip else None,
-    )
+    images, generator_images = _build_batches(dataset, use, (settings.batch_size, generator_batch_size), streams)
     cadence = Cadence(
         epochs=settings.epochs,
         max_steps=settings.max_steps,
@@ -76,7 +63,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         checkpoint_every=settings.checkpoint.every,
     )
     num_classes = dataset.num_classes if use.conditional else None
-    state = _build_state(settings, tuple(stored.shape[1:]), num_classes, constraint, streams, cadence)
+    state = _build_state(settings, tuple(dataset.train.shape[1:]), num_classes, constraint, streams, cadence)
     if checkpoint is not None:
         _restore(state, checkpoint, settings.resume)
     rules = Rules(
@@ -123,6 +110,25 @@ def _split(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], DatasetUse]:
     return own, bind(DatasetUse, {key: dataset[key] for key in common & dataset.keys()}, "dataset")
 
 
+def _build_batches(
+    dataset: Dataset, use: DatasetUse, sizes: tuple[int, int], streams: Streams
+) -> tuple[Batches, Batches]:
+    """Make batches of the training images for the critic's and for the generator's updates, each in its own order."""
+    device = streams.device
+    stored = dataset.train.to(device) if fits(dataset.train.nbytes, device) else dataset.train
+    labels = dataset.train_labels.to(stored.device) if use.conditional and dataset.train_labels is not None else None
+    orders = Streams(streams.seed, torch.device("cpu"))  # so that a run may go on, in mid-epoch, on another device
+
+    def batches(size: int, order: Purpose, flips: Purpose) -> Batches:
+        flip = partial(streams.at, flips) if use.flip else None
+        return Batches(stored, size, device, partial(orders.at, order), labels, flip)
+
+    return (
+        batches(sizes[0], "critic images", "critic flips"),
+        batches(sizes[1], "generator images", "generator flips"),
+    )
+
+
 def _build_state(
     settings: Settings,
     image_shape: tuple[int, ...],
@@ -139,8 +145,10 @@ def _build_state(
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
     layers = [*generator.modules(), *critic.modules()]
-    if settings.batch_size == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
-        raise SettingError("batch_size", 1, "must be at least 2 where a network has BatchNorm")
+    if any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
+        for key in ("batch_size", "generator_batch_size"):
+            if getattr(settings, key) == 1:
+                raise SettingError(key, 1, "must be at least 2 where a network has BatchNorm")
 
     def progress() -> float:
         return state.step / max(1, cadence.total_steps)
