@@ -10,7 +10,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
@@ -178,7 +178,7 @@ def describe(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join("null" if option is types.NoneType else describe(option) for option in inner)
     if is_dataclass(kind):
-        return f"{{{', '.join(f'{name}: ...' for name in inspect.signature(kind).parameters)}}}"
+        return f"{{{', '.join(f'{field.name}: ...' for field in fields(kind))}}}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return f"{words.get(kind, 'a group of settings')} {limits}".strip()
 
