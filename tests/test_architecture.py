@@ -22,7 +22,7 @@ ALLOWED = {
         "constraints", "data", "devices", "losses", "networks", "optimizers", "parameters", "players", "run",
         "sampling", "settings", "training",
     },
-    "export": {"parameters", "players"},
+    "export": {"images", "parameters", "players"},
     "modes": {"images", "parameters", "players", "sampling", "settings"},
     "run": {"images", "parameters", "sampling", "training"},
     "sampling": {"images", "players", "training"},

@@ -1,18 +1,21 @@
 """A trained generator as a file for other programs, checked against the original before it is kept."""
 
-import contextlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from wgan_cli.images import whole
 from wgan_cli.parameters import SettingError, choose
 from wgan_cli.players import Generator
 
-CHECKED = 5  # images; another number than that of the example, so that a fixed batch size is noticed
+EXAMPLES = 2  # images of the call that is recorded
+CHECKED = (1, 5)  # images of the calls that are compared: other numbers, so that one that was recorded is noticed
 TOLERANCE = 1e-4  # of values in [-1, 1]; other kernels round the sums in another order
 
 Function = Callable[[Sequence[Tensor]], Tensor]
@@ -23,86 +26,114 @@ def export(generator: Generator, form: str, out: Path | None) -> str:
 
     Args:
         generator: In eval mode, on the CPU.
-        form: ``torchscript`` or ``onnx``.
+        form: ``torchscript`` or ``onnx``; the latter calls its inputs ``latents`` and ``classes``, its output
+            ``images``.
         out: Where to; None: ``generator.pt`` or ``generator.onnx`` here.
 
     Returns:
         What was written, and how far it is from the original.
 
     Raises:
-        SettingError: If it cannot be written, or ONNX is not installed.
-        RuntimeError: If the file does not do what the generator does; it is not kept.
+        SettingError: If it cannot be written, what it takes is not installed, or it cannot be exported: the exporter
+            fails, or makes something that does not do what the generator does.
     """
-    suffix, write = choose(EXPORTS, {"name": form}, "export")
+    suffix, make = choose(EXPORTS, {"name": form}, "export")
     out = out or Path(f"generator{suffix}")
     if out.suffix.lower() != suffix or out.is_dir():
         raise SettingError("out", out, f"must be the name of a {suffix} file")
+    content, difference = _made(generator, form, make)
     replaced = " (and replaced what was there)" if out.exists() else ""
-    partial = out.with_name(f".{out.name}.partial{suffix}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        function = write(generator, _examples(generator, 2), partial)
-        inputs = _examples(generator, CHECKED)
-        with torch.no_grad():
-            difference = float((function(inputs) - generator(*inputs)).abs().max())
-        if not difference <= TOLERANCE:
-            raise RuntimeError(f"the exported generator differs from the original by {difference:.1e}")
-        partial.replace(out)
+        with whole(out) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise SettingError("out", out, f"cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
     of = "latents" if generator.num_classes is None else "latents and classes"
     return f"wrote a function of {of} to {out}{replaced}; it differs from the original by at most {difference:.1e}"
 
 
-def write_torchscript(generator: Generator, examples: Sequence[Tensor], path: Path) -> Function:
-    """Trace the generator, write it, and return the function that the file holds."""
-    with warnings.catch_warnings():
-        # torch calls TorchScript deprecated, but it is what programs in C++ and on mobile phones still load.
-        warnings.simplefilter("ignore")
-        torch.jit.trace(generator, tuple(examples)).save(path)
-        loaded = torch.jit.load(path)
-    return lambda inputs: loaded(*inputs)
+def make_torchscript(generator: Generator, examples: Sequence[Tensor]) -> tuple[bytes, Function]:
+    """Trace the generator; return a file's content, and the function that was read from it."""
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(generator, tuple(examples)), buffer)
+    loaded = torch.jit.load(io.BytesIO(buffer.getvalue()))
+    return buffer.getvalue(), lambda inputs: loaded(*inputs)
 
 
-def write_onnx(generator: Generator, examples: Sequence[Tensor], path: Path) -> Function:
-    """Write the generator for any number of images, and return the function that onnxruntime makes of the file."""
+def make_onnx(generator: Generator, examples: Sequence[Tensor]) -> tuple[bytes, Function]:
+    """Translate the generator; return a file's content, and the function that onnxruntime makes of it.
+
+    Raises:
+        SettingError: If onnxruntime, or what torch's exporter takes, is not installed.
+    """
+    # It reports to its makers what models it loads, from when it is imported; this is how it is told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise SettingError(
-            "export", "onnx", f"needs {error.name}; install it with: pip install 'wgan-cli[onnx]'"
-        ) from error
+        hint = f"needs {error.name}; install it with: pip install 'wgan-cli[onnx]'"
+        raise SettingError("export", "onnx", hint) from error
     names = ["latents", "classes"][: len(examples)]
     number = torch.export.Dim("number")
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # it reports each stage
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            generator,
-            tuple(examples),
-            path,
-            input_names=names,
-            output_names=["images"],
-            dynamic_shapes=[{0: number}] * len(examples),
-            external_data=False,
-            dynamo=True,
-            verbose=False,
-        )
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    program = torch.onnx.export(
+        generator,
+        tuple(examples),
+        input_names=names,
+        output_names=["images"],
+        dynamic_shapes=[{0: number}] * len(examples),
+        dynamo=True,
+        verbose=False,
+    )
+    content = cast("torch.onnx.ONNXProgram", program).model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def function(inputs: Sequence[Tensor]) -> Tensor:
         feed = {name: each.numpy() for name, each in zip(names, inputs, strict=True)}
         return torch.from_numpy(session.run(None, feed)[0])
 
-    return function
+    return content, function
 
 
-EXPORTS: dict[str, tuple[str, Callable[[Generator, Sequence[Tensor], Path], Function]]] = {
-    "onnx": (".onnx", write_onnx),
-    "torchscript": (".pt", write_torchscript),
+# What the file's name ends with, and what makes its content.
+EXPORTS: dict[str, tuple[str, Callable[[Generator, Sequence[Tensor]], tuple[bytes, Function]]]] = {
+    "onnx": (".onnx", make_onnx),
+    "torchscript": (".pt", make_torchscript),
 }
+
+
+def _made(
+    generator: Generator, form: str, make: Callable[[Generator, Sequence[Tensor]], tuple[bytes, Function]]
+) -> tuple[bytes, float]:
+    """Return a file's content, and how far its images are from the generator's.
+
+    Raises:
+        SettingError: If there is no content, or they are too far.
+    """
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # torch calls TorchScript deprecated, but it is what programs in C++ and on mobile phones still load.
+            warnings.simplefilter("ignore")
+            content, function = make(generator, _examples(generator, EXAMPLES))
+            checks = [_examples(generator, count) for count in CHECKED]
+            difference = float(torch.stack([(function(each) - generator(*each)).abs().max() for each in checks]).max())
+    except SettingError:
+        raise
+    except Exception as error:  # the exporters are large, and each has errors of its own
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise SettingError(
+            "export", form, f"this generator cannot be exported with the versions installed ({reason}); {_others(form)}"
+        ) from error
+    if not difference <= TOLERANCE:  # as NaN is not
+        raise SettingError(
+            "export", form, f"what came out differs from the generator by {difference:.1e}; {_others(form)}"
+        )
+    return content, difference
+
+
+def _others(form: str) -> str:
+    return f"nothing was written; try export={' or '.join(other for other in EXPORTS if other != form)}"
 
 
 def _examples(generator: Generator, count: int) -> list[Tensor]:

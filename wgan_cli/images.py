@@ -57,7 +57,7 @@ def picture(image: Tensor) -> Image.Image:
 
 def save_png(image: Tensor, path: Path) -> None:
     """Write one uint8 image (1 or 3 channels, height, width), whole or not at all."""
-    with _whole(path) as partial:
+    with whole(path) as partial:
         picture(image).save(partial, format="PNG")
 
 
@@ -65,7 +65,8 @@ def read_pictures(paths: Iterable[Path]) -> list[Image.Image]:
     """Read pictures, and pass over those that cannot be read or are of another size than the first."""
     found: list[Image.Image] = []
     for path in paths:
-        with suppress(OSError), Image.open(path) as image:
+        # Pillow raises a SyntaxError or a ValueError where a file begins well and is damaged further on.
+        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
             if not found or image.size == found[0].size:
                 found.append(image.copy())
     return found
@@ -81,15 +82,19 @@ def save_gif(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold:
         hold: How much longer the last one is.
     """
     durations = [milliseconds] * (len(frames) - 1) + [milliseconds + hold]
-    with _whole(path) as partial:
+    with whole(path) as partial:
         frames[0].save(
             partial, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False
         )
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside, which takes the place of this one when all is written."""
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside, which takes the place of this one when all is written.
+
+    Raises:
+        OSError: If there can be no such file.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial

@@ -1,4 +1,4 @@
-"""The modes of ``wgan-sample``: what it makes of a generator's images, each written whole or not at all."""
+"""The modes of ``wgan-sample``: what it makes of a generator's images, each file written whole or not at all."""
 
 import os
 import tempfile
@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from wgan_cli.images import grid, picture, save_gif, save_png
+from wgan_cli.images import grid, picture, save_gif, save_png, whole
 from wgan_cli.parameters import SettingError, choose
 from wgan_cli.players import Generator
 from wgan_cli.sampling import (
@@ -28,6 +29,7 @@ from wgan_cli.sampling import (
 )
 from wgan_cli.settings import SampleSettings
 
+PATH_FRAMES = 16  # from one latent to the next, where num_images does not say how many there are in all
 FRAME_MILLISECONDS = 60
 FRAME_SIDE = 128  # smaller frames of an animation are enlarged to about this, in whole steps
 
@@ -39,14 +41,12 @@ class Inputs:
     Attributes:
         latents: float32, (N, latent_dim).
         classes: int64, (N,), or None where the generator has none.
-        rows: The classes that were chosen, of which a grid shows each in a row of its own; maybe none.
-        seeds: Of the latents, N of them; none where the latents were given.
+        in_turn: The classes of which ``classes`` shows one after the other, if it does.
     """
 
     latents: Tensor
     classes: Tensor | None
-    rows: list[int]
-    seeds: list[int]
+    in_turn: list[int]
 
 
 def write_samples(generator: Generator, settings: SampleSettings) -> str:
@@ -55,28 +55,34 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
     Raises:
         SettingError: If they cannot be met, or it cannot be written there.
     """
-    mode = choose(MODES, {"name": settings.mode}, "mode")
-    out = None if settings.out is None else Path(settings.out).expanduser()
+    name, mode = choose(MODES, {"name": settings.mode}, "mode")
+    out = Path(name if settings.out is None else settings.out).expanduser()
     try:
         return mode(generator, settings, out)
     except OSError as error:
         raise SettingError("out", out, f"cannot be written ({error.strerror or error})") from error
 
 
-def write_grid(generator: Generator, settings: SampleSettings, out: Path | None) -> str:
-    """Write one PNG with all images in rows, a class a row where there are classes; return what was written."""
-    out = out or Path("samples.png")
-    rows = _chosen_classes(generator, settings)[: None if settings.classes else GRID_CLASSES]
-    inputs = _inputs(generator, settings, rows, count=len(rows) * GRID_COLUMNS or GRID_IMAGES)
-    replaced = _replacing(out, ".png")
-    save_png(grid(_images(generator, inputs), rows=len(inputs.rows) or None), out)
-    return f"wrote a grid of {len(inputs.latents):,} images to {out}{replaced}"
+def write_grid(generator: Generator, settings: SampleSettings, out: Path) -> str:
+    """Write one PNG with all images in rows, a class a row where there are classes; return what was written.
+
+    Where nobody chose the classes, it shows the first 16. Latents that come with classes of their own keep their order.
+    """
+    _check_suffix(out, ".png")
+    classes = _chosen_classes(generator, settings)
+    rows = classes if settings.classes else classes[:GRID_CLASSES]
+    inputs = _inputs(generator, settings, rows, settings.num_images, len(rows) * GRID_COLUMNS or GRID_IMAGES)
+    count = len(inputs.latents)
+    replaced = _replacing(out)
+    images = _images(generator, inputs.latents, inputs.classes)
+    save_png(grid(images, rows=min(len(inputs.in_turn), count) or None), out)
+    part = f" of the first {len(rows)} of {len(classes)} classes" if len(inputs.in_turn) < len(classes) else ""
+    return f"wrote a grid of {count:,} images{part if inputs.in_turn else ''} to {out}{replaced}"
 
 
-def write_images(generator: Generator, settings: SampleSettings, out: Path | None) -> str:
+def write_images(generator: Generator, settings: SampleSettings, out: Path) -> str:
     """Write a folder of numbered PNGs, image k in the k-th; return what was written."""
-    out = out or Path("samples")
-    inputs = _inputs(generator, settings, _chosen_classes(generator, settings))
+    inputs = _inputs(generator, settings, _chosen_classes(generator, settings), settings.num_images)
     count = len(inputs.latents)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError("out", out, "exists already, and images of two samplings would mix; give a new folder")
@@ -92,142 +98,144 @@ def write_images(generator: Generator, settings: SampleSettings, out: Path | Non
     return f"wrote {count:,} images to {out}{os.sep}"
 
 
-def write_npz(generator: Generator, settings: SampleSettings, out: Path | None) -> str:
+def write_npz(generator: Generator, settings: SampleSettings, out: Path) -> str:
     """Write arrays: images uint8 (N, H, W, C), latents float32 (N, latent_dim), seeds int64 (N,), classes int64 (N,).
 
     ``latents[k]`` is ``torch.randn(latent_dim, generator=torch.Generator().manual_seed(seeds[k]))``, but for what a
     truncation drew again; there are no seeds where the latents were given, and no classes where there are none.
     """
-    out = out or Path("samples.npz")
-    inputs = _inputs(generator, settings, _chosen_classes(generator, settings))
-    replaced = _replacing(out, ".npz")
+    _check_suffix(out, ".npz")
+    inputs = _inputs(generator, settings, _chosen_classes(generator, settings), settings.num_images)
+    count = len(inputs.latents)
+    replaced = _replacing(out)
     arrays = {
-        "images": _images(generator, inputs).permute(0, 2, 3, 1).numpy(),
+        "images": _images(generator, inputs.latents, inputs.classes).permute(0, 2, 3, 1).numpy(),
         "latents": inputs.latents.numpy(),
-        **({"seeds": np.array(inputs.seeds)} if inputs.seeds else {}),
-        **({"classes": inputs.classes.numpy()} if inputs.classes is not None else {}),
     }
-    partial = out.with_name(f".{out.name}.partial.npz")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    others = [name for name in arrays if name != "images"]
-    return f"wrote {len(inputs.latents):,} images {arrays['images'].shape} with {', '.join(others)} to {out}{replaced}"
+    if settings.latents is None:
+        arrays["seeds"] = np.array(image_seeds(settings.seed, count))
+    if inputs.classes is not None:
+        arrays["classes"] = inputs.classes.numpy()
+    with whole(out) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stubs take the names for its own arguments
+    others = ", ".join(name for name in arrays if name != "images")
+    return f"wrote {count:,} images {arrays['images'].shape} with {others} to {out}{replaced}"
 
 
-def write_interpolation(generator: Generator, settings: SampleSettings, out: Path | None) -> str:
+def write_interpolation(generator: Generator, settings: SampleSettings, out: Path) -> str:
     """Write a closed path through some latents: a PNG with the way to the next latent in each row, and a looping GIF.
 
-    With several classes the path is gone in each: one below the other in the PNG, side by side in the GIF.
+    With several classes the path is gone in each: one below the other in the PNG, side by side in the GIF. Where
+    nobody chose, it is gone in the classes that the given latents have, or in the first.
     """
-    out = out or Path("interpolation.png")
-    target = out.with_suffix(".png") if out.suffix.lower() == ".gif" else out
-    classes = list(settings.classes or classes_of(generator)[:1])
-    _check_classes(generator, classes)
-    stops = _inputs(generator, settings, [], count=settings.stops).latents
+    _check_suffix(out, ".png", ".gif")
+    strip, film = out.with_suffix(".png"), out.with_suffix(".gif")
+    chosen = _chosen_classes(generator, settings)
+    inputs = _inputs(generator, settings, chosen if settings.classes else chosen[:1], None, settings.stops)
+    stops = inputs.latents
     if len(stops) < 2:
-        raise SettingError("latents", settings.latents, "a path needs at least 2 latents")
-    frames = -(-(settings.num_images or GRID_IMAGES) // len(stops))
+        raise SettingError("latents", settings.latents, "has one latent, and a path needs at least 2")
+    frames = PATH_FRAMES if settings.num_images is None else -(-settings.num_images // len(stops))
     path = closed_path(stops, frames)
-    replaced = _replacing(target, ".png") or _replacing(target.with_suffix(".gif"), ".gif")
-    ways = [torch.cat(list(render(generator, path, in_turn([each], len(path))))) for each in classes] or [
-        torch.cat(list(render(generator, path)))
-    ]
-    save_png(grid(torch.cat(ways), columns=frames), target)
-    shown = [
-        grid(torch.stack(together), rows=1) if classes[1:] else together[0] for together in zip(*ways, strict=True)
-    ]
-    save_gif([_enlarged(picture(frame)) for frame in shown], target.with_suffix(".gif"), FRAME_MILLISECONDS)
-    through = f"a path of {len(path):,} images through {len(stops)} latents"
-    return f"wrote {through} to {target} and {target.with_suffix('.gif')}{replaced}"
+    replaced = _replacing(strip, film)
+    classes = inputs.in_turn or ([] if inputs.classes is None else inputs.classes.unique().tolist())
+    ways = [_images(generator, path, in_turn(each, len(path))) for each in ([[one] for one in classes] or [[]])]
+    save_png(grid(torch.cat(ways), columns=frames), strip)
+    together = torch.stack(ways, 1)
+    shown = [grid(images, rows=1) if len(ways) > 1 else images[0] for images in together]
+    save_gif([_enlarged(picture(frame)) for frame in shown], film, FRAME_MILLISECONDS)
+    of = f", in class {', '.join(map(str, classes))}" if classes else ""
+    return f"wrote a path of {len(path):,} images through {len(stops)} latents{of} to {strip} and {film}{replaced}"
 
 
-MODES: dict[str, Callable[[Generator, SampleSettings, Path | None], str]] = {
-    "grid": write_grid,
-    "images": write_images,
-    "interpolation": write_interpolation,
-    "npz": write_npz,
+# What to write to where ``out`` does not say, and what writes it.
+MODES: dict[str, tuple[str, Callable[[Generator, SampleSettings, Path], str]]] = {
+    "grid": ("samples.png", write_grid),
+    "images": ("samples", write_images),
+    "interpolation": ("interpolation.png", write_interpolation),
+    "npz": ("samples.npz", write_npz),
 }
 
 
-def _inputs(generator: Generator, settings: SampleSettings, rows: list[int], count: int = GRID_IMAGES) -> Inputs:
-    """Settle which latents and classes are to be shown.
+def _inputs(
+    generator: Generator, settings: SampleSettings, classes: list[int], count: int | None, default: int = GRID_IMAGES
+) -> Inputs:
+    """Draw latents, or read them, and settle the class of each.
 
     Args:
         generator: Says how long a latent is.
-        settings: Say the rest.
-        rows: The classes to show in turn.
-        count: Images where ``num_images`` and ``latents`` leave it open.
+        settings: Say where the latents come from.
+        classes: To show in turn, unless latents are read that come with classes, and the settings chose none.
+        count: How many; None: all that can be read, or ``default`` where they are drawn.
+        default: See ``count``.
     """
-    if settings.mode != "interpolation":  # where num_images counts what is seen on the way
-        count = settings.num_images or count
     if settings.latents is None:
+        count = default if count is None else count
         latents = sample_latents(settings.seed, count, generator.latent_dim, settings.truncation)
-        return Inputs(latents, in_turn(rows, count), rows, image_seeds(settings.seed, count))
+        return Inputs(latents, in_turn(classes, count), classes)
     if settings.truncation is not None:
         raise SettingError("truncation", settings.truncation, "is for latents that are drawn, and latents= gives them")
-    arrays = _read_latents(settings.latents, generator)
-    latents = arrays["latents"]
-    if settings.num_images is not None and settings.mode != "interpolation":
-        if settings.num_images > len(latents):
-            raise SettingError("num_images", settings.num_images, f"there are {len(latents):,} latents in the file")
-        latents = latents[: settings.num_images]
-    if "classes" in arrays and generator.num_classes and not settings.classes:
-        return Inputs(latents, arrays["classes"][: len(latents)], [], [])
-    return Inputs(latents, in_turn(rows, len(latents)), rows, [])
+    arrays = _read_arrays(settings.latents)
+    latents = _latents_in(arrays, settings.latents, generator.latent_dim)
+    if count is not None and count > len(latents):
+        raise SettingError("num_images", count, f"there are {len(latents):,} latents in {settings.latents}")
+    latents = latents[:count]
+    if "classes" in arrays and generator.num_classes is not None and settings.classes is None:
+        return Inputs(latents, _classes_in(arrays, settings.latents, generator.num_classes)[:count], [])
+    return Inputs(latents, in_turn(classes, len(latents)), classes)
 
 
-def _read_latents(path: str, generator: Generator) -> dict[str, Tensor]:
-    """Read ``latents`` and, where there are some, ``classes`` from an .npz file such as ``mode=npz`` writes.
-
-    Raises:
-        SettingError: If they do not fit the generator.
-    """
+def _read_arrays(path: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Read ``latents`` and ``classes``, as far as there are any, from an .npz file such as ``mode=npz`` writes."""
+    file = Path(path).expanduser()
     try:
-        with np.load(Path(path).expanduser(), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("latents", "classes") if name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+        zipfile.ZipFile(file).close()  # numpy calls whatever is no archive pickled data, and tells how to load that
+        with np.load(file, allow_pickle=False) as found:
+            return {name: np.asarray(found[name]) for name in ("latents", "classes") if name in found}
+    except Exception as error:  # the archive, its compression and the arrays each have errors of their own
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise SettingError("latents", path, f"is no .npz file that can be read ({reason})") from error
-    wanted = f"must hold an array latents (N, {generator.latent_dim}) of finite numbers"
-    latents = arrays.get("latents")
-    if latents is None or latents.ndim != 2 or latents.shape[1] != generator.latent_dim or not len(latents):
-        found = "there is none" if latents is None else f"it is {latents.shape}"
-        raise SettingError("latents", path, f"{wanted}; {found}")
-    if latents.dtype.kind not in "fiu" or not np.isfinite(latents).all():
-        raise SettingError("latents", path, wanted)
-    tensors = {"latents": torch.from_numpy(latents.astype(np.float32))}
-    if "classes" in arrays and generator.num_classes:
-        classes = arrays["classes"]
-        fits = classes.shape == latents.shape[:1] and classes.dtype.kind in "iu"
-        if not fits or classes.min() < 0 or classes.max() >= generator.num_classes:
-            raise SettingError(
-                "latents", path, f"classes must be N whole numbers from 0 to {generator.num_classes - 1}"
-            )
-        tensors["classes"] = torch.from_numpy(classes.astype(np.int64))
-    return tensors
+
+
+def _latents_in(arrays: dict[str, np.ndarray[Any, Any]], path: str, latent_dim: int) -> Tensor:
+    wanted = f"must hold an array latents (N, {latent_dim}) of finite float32 numbers"
+    if "latents" not in arrays:
+        raise SettingError("latents", path, f"{wanted}; there is none of that name")
+    latents = arrays["latents"]
+    if latents.ndim != 2 or latents.shape[1] != latent_dim or not len(latents) or latents.dtype.kind not in "fiu":
+        raise SettingError("latents", path, f"{wanted}; it is {latents.dtype} {latents.shape}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        converted = latents.astype(np.float32)
+    if not np.isfinite(converted).all():
+        raise SettingError("latents", path, f"{wanted}; some are not")
+    return torch.from_numpy(converted)
+
+
+def _classes_in(arrays: dict[str, np.ndarray[Any, Any]], path: str, num_classes: int) -> Tensor:
+    classes, count = arrays["classes"], len(arrays["latents"])
+    fits = classes.shape == (count,) and classes.dtype.kind in "iu"
+    if not fits or classes.min() < 0 or classes.max() >= num_classes:
+        wanted = f"its classes must be whole numbers from 0 to {num_classes - 1}, {count:,} of them"
+        raise SettingError("latents", path, f"{wanted}; or choose others with classes=")
+    return torch.from_numpy(classes.astype(np.int64))
 
 
 def _chosen_classes(generator: Generator, settings: SampleSettings) -> list[int]:
     """Return the classes to show, in order: all of them unless the settings choose."""
     if settings.classes is None:
         return classes_of(generator)
-    _check_classes(generator, list(settings.classes))
-    return list(settings.classes)
+    chosen = list(settings.classes)
+    if generator.num_classes is None:
+        raise SettingError("classes", chosen, "this generator was trained without classes (dataset.conditional=true)")
+    if not chosen or max(chosen) >= generator.num_classes:
+        raise SettingError(
+            "classes", chosen, f"must be one or more whole numbers from 0 to {generator.num_classes - 1}"
+        )
+    return chosen
 
 
-def _check_classes(generator: Generator, classes: list[int]) -> None:
-    if classes and generator.num_classes is None:
-        raise SettingError("classes", classes, "this generator was trained without classes (dataset.conditional=true)")
-    if any(each >= (generator.num_classes or 0) for each in classes):
-        raise SettingError("classes", classes, f"must be whole numbers from 0 to {(generator.num_classes or 0) - 1}")
-
-
-def _images(generator: Generator, inputs: Inputs) -> Tensor:
-    return torch.cat(list(render(generator, inputs.latents, inputs.classes)))
+def _images(generator: Generator, latents: Tensor, classes: Tensor | None) -> Tensor:
+    return torch.cat(list(render(generator, latents, classes)))
 
 
 def _enlarged(frame: Image.Image) -> Image.Image:
@@ -235,9 +243,15 @@ def _enlarged(frame: Image.Image) -> Image.Image:
     return frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
 
 
-def _replacing(out: Path, suffix: str) -> str:
-    """Make way for a file, and return the words that say if one is replaced."""
-    if out.suffix.lower() != suffix or out.is_dir():
-        raise SettingError("out", out, f"must be the name of a {suffix} file")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return " (and replaced what was there)" if out.exists() else ""
+def _check_suffix(out: Path, *suffixes: str) -> None:
+    if out.suffix.lower() not in suffixes:
+        raise SettingError("out", out, f"must be the name of a {' or '.join(suffixes)} file")
+
+
+def _replacing(*files: Path) -> str:
+    """Make way for files in one folder, and return the words that say if any is replaced."""
+    for file in files:
+        if file.is_dir():
+            raise SettingError("out", file, "is a folder; give the name of a file")
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return " (and replaced what was there)" if any(file.exists() for file in files) else ""

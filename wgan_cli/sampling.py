@@ -25,10 +25,10 @@ def sample_latents(seed: int, count: int, latent_dim: int, truncation: float | N
 
     Args:
         seed: Of all of them.
-        count: How many.
+        count: How many, at least 1.
         latent_dim: Dimensions of a latent.
-        truncation: Components outside ± this are drawn again until they are inside, which trades variety for images
-            that are more typical (Brock et al. 2019, "Large Scale GAN Training", section 3.1); None keeps all.
+        truncation: Components outside ± this, above 0, are drawn again until they are inside, which trades variety for
+            images that are more typical (Brock et al. 2019, "Large Scale GAN Training", section 3.1); None keeps all.
 
     Returns:
         float32, (count, latent_dim).
@@ -48,20 +48,23 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
     """Go a share of the way from one latent to another along the great circle between them.
 
     A straight line would lead through latents that are shorter than those that the generator was trained on. Where
-    there is no one circle (the two point the same way, or opposite ways) the line is taken all the same.
+    there is no one circle (one of the two is zero, or they point the same way, or opposite ways) the line is taken.
 
     Args:
         start: (latent_dim,).
         end: (latent_dim,).
-        share: From 0 to 1.
+        share: From 0, which is the start to the bit, to 1.
+
+    Returns:
+        (latent_dim,), in the dtype of the two. Between latents of one length all have that length.
 
     Source: Shoemake 1985, as White 2016, "Sampling Generative Networks", uses it.
     """
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=0).double().clamp(-1, 1)
-    angle = float(cosine.acos())
+    lengths = start.double().norm() * end.double().norm()
+    angle = math.acos(min(1.0, max(-1.0, float(start.double() @ end.double() / lengths)))) if lengths > 0 else 0.0
     if math.sin(angle) < 1e-6:
         return torch.lerp(start, end, share)
-    return (math.sin((1 - share) * angle) * start + math.sin(share * angle) * end) / math.sin(angle)
+    return math.sin((1 - share) * angle) / math.sin(angle) * start + math.sin(share * angle) / math.sin(angle) * end
 
 
 def closed_path(stops: Tensor, frames: int) -> Tensor:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from wgan_cli import __version__
 from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
 from wgan_cli.cli.errors import UsageError, report
-from wgan_cli.parameters import bind
+from wgan_cli.parameters import SettingError, bind
 from wgan_cli.settings import SampleSettings
 
 
@@ -36,19 +36,37 @@ def sample(arguments: Sequence[str]) -> int:
 
 def _render(config: DictConfig) -> None:
     settings = bind(SampleSettings, plain(config))
+    _check_export(settings)
 
     from wgan_cli.build import load_generator  # imports torch: not before the settings have been looked at
     from wgan_cli.export import export
     from wgan_cli.modes import write_samples
+    from wgan_cli.run.checkpoints import find_checkpoint
     from wgan_cli.run.failure import failures
 
-    checkpoint = Path(settings.checkpoint).expanduser()
     with failures():
+        checkpoint = Path(settings.checkpoint).expanduser()
+        generator = load_generator(checkpoint, settings.device)
         if settings.export is None:
-            print(write_samples(load_generator(checkpoint, settings.device), settings))
-        else:
-            out = None if settings.out is None else Path(settings.out).expanduser()
-            print(export(load_generator(checkpoint), settings.export, out))
+            print(write_samples(generator, settings))
+            return
+        out = None if settings.out is None else Path(settings.out).expanduser()
+        if out is not None and out.exists() and out.samefile(find_checkpoint(checkpoint, "checkpoint")):
+            raise SettingError("out", out, "is the checkpoint; training goes on from it, and not from what is exported")
+        print(export(generator.cpu(), settings.export, out))
+
+
+def _check_export(settings: SampleSettings) -> None:
+    """Refuse what is about images where the generator itself is to be written.
+
+    Raises:
+        SettingError: If something of that kind is set.
+    """
+    usual = {"mode": "grid", "num_images": None, "classes": None, "truncation": None, "latents": None}
+    for key, value in usual.items():
+        if settings.export is not None and getattr(settings, key) != value:
+            allowed = f"is about images, and export={settings.export} writes none; leave one of the two out"
+            raise SettingError(key, getattr(settings, key), allowed)
 
 
 if __name__ == "__main__":
