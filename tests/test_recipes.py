@@ -22,6 +22,7 @@ from wgan_cli.settings import Settings
 from wgan_cli.training.loop import train
 
 Scores = Callable[[Tensor], Tensor]
+Optimizers = partial[torch.optim.RMSprop] | partial[torch.optim.Adam]
 BATCH, GENERATOR_BATCH = 6, 7  # in place of the sources', which CPUs take long for; those are in SIZES
 
 
@@ -47,19 +48,19 @@ class Source:
     dataset: tuple[str, int, int]
     loss: str
     constraint: str
-    optimizer: "partial[torch.optim.Optimizer]"
+    optimizer: Optimizers
     n_critic: int
     batch_sizes: tuple[int, int] = (64, 64)
     warmup: int | None = None
     decay_steps: int | None = None
 
 
-def rmsprop(learning_rate: float) -> "partial[torch.optim.Optimizer]":
+def rmsprop(learning_rate: float) -> Optimizers:
     return partial(torch.optim.RMSprop, lr=learning_rate, alpha=0.99, eps=1e-8, foreach=False)
 
 
-def adam(learning_rate: float, *betas: float) -> "partial[torch.optim.Optimizer]":
-    return partial(torch.optim.Adam, lr=learning_rate, betas=betas, eps=1e-8, foreach=False)
+def adam(learning_rate: float, beta1: float, beta2: float) -> Optimizers:
+    return partial(torch.optim.Adam, lr=learning_rate, betas=(beta1, beta2), eps=1e-8, foreach=False)
 
 
 def without_batch_norm(critic: nn.Sequential) -> nn.Sequential:
@@ -173,7 +174,8 @@ def spectrally_normalized(critic: nn.Module) -> Scores:
 def penalty_of(critic: nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
     between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
     (gradients,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return 10 * ((gradients.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+    penalty: Tensor = 10 * ((gradients.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+    return penalty
 
 
 def replay(name: str, loss: str, run: Run, steps: int) -> list[dict[str, float]]:
