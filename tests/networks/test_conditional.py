@@ -26,6 +26,8 @@ def critic_of(name: str, num_classes: int | None = CLASSES) -> Any:
 def test_the_class_decides_the_image(name: str) -> None:
     generator = generator_of(name)
     assert generator.num_classes == CLASSES
+    with torch.no_grad():
+        generator.first.embedding.weight.mul_(10)  # as training may
     latent = torch.randn(1, 7).expand(CLASSES, 7)
     images = generator(latent, torch.arange(CLASSES))
     for one in range(CLASSES):
@@ -106,11 +108,11 @@ def test_latent_and_class() -> None:
     assert LatentAndClass(3, None)(latents, None) is latents
 
 
-def test_embeddings_begin_as_latents_do() -> None:
-    """N(0, 1), so that both weigh the same."""
+def test_embeddings_begin_small_beside_the_latent() -> None:
+    """As large as the latent, they make a generator that learns to ignore it. (Five standard errors of 5,000 draws.)"""
     (weight,) = LatentAndClass(100, 50).parameters()
-    assert weight.mean().item() == pytest.approx(0, abs=5 / 5000**0.5)
-    assert weight.std().item() == pytest.approx(1, rel=5 / 10000**0.5)
+    assert weight.mean().item() == pytest.approx(0, abs=0.1 * 5 / 5000**0.5)
+    assert weight.std().item() == pytest.approx(0.1, rel=5 / 10000**0.5)
 
 
 def test_scores_stay_in_float32_under_autocast() -> None:
