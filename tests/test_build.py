@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import wgan_cli
 from tests.builders import bits, train_for
@@ -14,8 +15,10 @@ from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.networks import GENERATORS
 from wgan_cli.networks.mlp import MLPGenerator
 from wgan_cli.parameters import SettingError, bind
+from wgan_cli.players import Generator
 from wgan_cli.run.checkpoints import load_checkpoint, save_checkpoint
 from wgan_cli.run.session import Run
+from wgan_cli.sampling import sample_grid
 from wgan_cli.settings import Settings
 from wgan_cli.training.schedule import CriticSchedule
 
@@ -152,6 +155,8 @@ def test_mistakes_name_their_setting(changed: dict[str, Any], message: str) -> N
 def test_generator_batches_may_have_a_size_of_their_own() -> None:
     run = build_run(settings(generator_batch_size=7))
     assert (run.batch_size, run.rules.generator_batch_size) == (4, 7)
+    assert "batches of 4, 7 for the generator" in run.plan
+    assert build_run(settings()).config["generator_batch_size"] == 4
     assert (len(run.rules.images[0]), len(run.rules.generator_images[0])) == (4, 7)
     with pytest.raises(SettingError, match="generator_batch_size=15: must be at most the 14 training images"):
         build_run(settings(generator_batch_size=15))
@@ -161,6 +166,8 @@ def test_warm_up_is_the_schedules() -> None:
     run = build_run(settings(n_critic=2, critic_warmup={"updates": 9, "steps": 3, "every": None}))
     assert run.rules.schedule == run.cadence.schedule == CriticSchedule(2, 9, 3, None)
     assert run.config["critic_warmup"] == {"updates": 9, "steps": 3, "every": None}
+    with pytest.raises(SettingError, match=r"critic_warmup=.*: would never happen; it needs steps, every or both"):
+        build_run(settings(critic_warmup={"updates": 5}))
     for wrong, key in (
         ({"updates": 0, "steps": 3}, "updates"),
         ({"updates": 1, "steps": -1}, "steps"),
@@ -237,6 +244,32 @@ def test_a_dataset_without_classes_cannot_be_conditional(monkeypatch: pytest.Mon
     assert build_run(settings(dataset=dataset(name="bare", conditional=False))).state.generator.num_classes is None
 
 
+class Own(Generator):
+    """A network of a user's own, written as README says: it need not remember how many classes there are."""
+
+    def __init__(self, image_size: int, channels: int, num_classes: int | None, latent_dim: int = 3) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = (channels, image_size, image_size)
+        self.by_class = nn.Embedding(num_classes or 1, latent_dim)
+        self.linear = nn.Linear(latent_dim, channels * image_size**2)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        if labels is not None:
+            latents = latents + self.by_class(labels)
+        images: Tensor = self.linear(latents).tanh().view(-1, *self.shape)
+        return images
+
+
+def test_a_network_of_ones_own_that_knows_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "own", Own)
+    for conditional, num_classes in ((True, 10), (False, None)):
+        run = build_run(settings(generator={"name": "own"}, dataset=dataset(conditional=conditional)))
+        train_for(run.state, run.rules, 3)
+        assert run.state.sampler.num_classes == num_classes
+        assert sample_grid(run.state.sampler, 0).dim() == 3
+
+
 class Blind(MLPGenerator):
     """A network of a user's own, which knows nothing of classes."""
 
@@ -305,6 +338,7 @@ def crafted(path: Path, **changes: Any) -> Path:
         {"state": {"generator": {"last.weight": torch.zeros(1)}}},
         {"num_classes": 10},
         {"num_classes": -1},
+        {"num_classes": 0},
         {"num_classes": "a"},
         {"image_shape": (1, 12, 12)},
         {"image_shape": (3, "a", 12)},

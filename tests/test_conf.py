@@ -82,6 +82,40 @@ def test_every_recipe_composes(recipe: str) -> None:
     bind(Settings, configuration(f"experiment={recipe}", *root))
 
 
+@pytest.mark.parametrize(
+    ("words", "group", "option_words"),
+    [
+        ("experiment=wgan_gp_mnist optimizer=rmsprop", "optimizer", "optimizer=rmsprop"),
+        ("optimizer=adam experiment=wgan_gp_mnist", "optimizer", "optimizer=adam"),
+        (
+            "experiment=wgan_gp_mnist generator=mlp generator.latent_dim=9",
+            "generator",
+            "generator=mlp generator.latent_dim=9",
+        ),
+        ("experiment=wgan_mlp constraint=gradient_penalty", "constraint", "constraint=gradient_penalty"),
+        ("experiment=pytorch_gan_wgan_gp constraint=clip clip_value=0.5", "constraint", "constraint=clip"),
+    ],
+)
+def test_an_option_beside_a_recipe_wins_whole(words: str, group: str, option_words: str) -> None:
+    recipe = next(word for word in words.split() if word.startswith("experiment"))
+    mine, alone, whole = (configuration(*some.split()) for some in (words, option_words, recipe))
+    assert mine[group] == alone[group]
+    others = set(mine) - {group, "clip_value"}
+    assert {key: mine[key] for key in others} == {key: whole[key] for key in others}
+
+
+def test_a_dataset_beside_a_recipe_keeps_the_recipes_size() -> None:
+    chosen = configuration("experiment=wgan_paper", "dataset=celeba")["dataset"]
+    assert (chosen["name"], chosen["image_size"], chosen["channels"]) == ("celeba", 64, 3)
+    chosen = configuration("experiment=pytorch_gan_relativistic", "dataset=fashion_mnist")["dataset"]
+    assert (chosen["name"], chosen["image_size"]) == ("fashion_mnist", 32)
+
+
+def test_values_beside_a_recipe_win_one_by_one() -> None:
+    recipe, mine = (configuration("experiment=wgan_gp_mnist", *words) for words in ((), ("optimizer.eps=0.5",)))
+    assert mine["optimizer"] == {**recipe["optimizer"], "eps": 0.5}
+
+
 def test_the_defaults() -> None:
     usual = configuration()
     chosen = {group: usual[group]["name"] for group in REGISTRIES}

@@ -25,6 +25,9 @@ def make_generator(network: str, num_classes: int | None, channels: int = 1, siz
     part: Any = GENERATORS[network]
     generator: Generator = part(size, channels, num_classes, latent_dim=4, normalization="batch", **sizes)
     for module in generator.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)  # as training may: the first ones are small
+    for module in generator.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]

@@ -50,7 +50,8 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     _check_parts(settings)
 
     generator_batch_size = settings.generator_batch_size or settings.batch_size
-    dataset, use = _load_dataset(settings, generator_batch_size)
+    settings = replace(settings, generator_batch_size=generator_batch_size)
+    dataset, use = _load_dataset(settings)
     streams = Streams(settings.seed, device)
     images, generator_images = _build_batches(dataset, use, (settings.batch_size, generator_batch_size), streams)
     cadence = Cadence(
@@ -91,14 +92,14 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     )
 
 
-def _load_dataset(settings: Settings, generator_batch_size: int) -> tuple[Dataset, DatasetUse]:
+def _load_dataset(settings: Settings) -> tuple[Dataset, DatasetUse]:
     """Load the images, of which there must be a batch at least, and see how training is to use them."""
     own, use = _split(settings.dataset)
     dataset = bind(choose(DATASETS, own, "dataset"), own, "dataset")
     if use.conditional and dataset.num_classes is None:
         raise SettingError("dataset.conditional", True, f"{own['name']} has no classes here; leave it out")
-    for key, size in (("batch_size", settings.batch_size), ("generator_batch_size", generator_batch_size)):
-        if size > len(dataset.train):
+    for key in ("batch_size", "generator_batch_size"):
+        if (size := getattr(settings, key)) > len(dataset.train):
             raise SettingError(key, size, f"must be at most the {len(dataset.train):,} training images")
     return dataset, use
 
@@ -175,23 +176,21 @@ def build_generator(
         SettingError: If its settings cannot be used.
     """
     part = choose(GENERATORS, settings, "generator")
-    return bind(part, settings, "generator", **_supplied(part, settings, "generator", image_shape, num_classes))
+    generator = bind(part, settings, "generator", **_supplied(part, image_shape, num_classes))
+    generator.num_classes = num_classes  # which one of a user's own need not have remembered
+    return generator
 
 
 def _supplied(
-    part: Callable[..., object],
-    settings: Mapping[str, Any],
-    key: str,
-    image_shape: tuple[int, ...],
-    num_classes: int | None,
+    part: Callable[..., object], image_shape: tuple[int, ...], num_classes: int | None
 ) -> dict[str, int | None]:
     """Return what a network gets beside its settings; one that knows nothing of classes is not told of them."""
-    supplied = {"image_size": image_shape[1], "channels": image_shape[0], "num_classes": num_classes}
-    if "num_classes" not in inspect.signature(part).parameters:
-        if num_classes is not None:
-            raise SettingError("dataset.conditional", True, f"{key}={settings['name']} cannot be told of classes")
-        del supplied["num_classes"]
-    return supplied
+    supplied = {"image_size": image_shape[1], "channels": image_shape[0]}
+    return supplied | ({"num_classes": num_classes} if _knows_classes(part) else {})
+
+
+def _knows_classes(part: Callable[..., object]) -> bool:
+    return "num_classes" in inspect.signature(part).parameters
 
 
 def resume_run(folder: Path, changed: Settings, given: list[str]) -> Run:
@@ -265,14 +264,19 @@ def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, Criti
     chosen = dict(settings.constraint)
     if settings.clip_value is not None:
         if not issubclass(part, Clip):
-            allowed = f"constraint={chosen['name']} does not clip; leave clip_value out or choose constraint=clip"
+            allowed = (
+                f"constraint={chosen['name']} does not clip; clip_value=null leaves it out, or choose constraint=clip"
+            )
             raise SettingError("clip_value", settings.clip_value, allowed)
         chosen["clip_value"] = settings.clip_value
     constraint = bind(part, chosen, "constraint")
     clip_value = constraint.clip_value if isinstance(constraint, Clip) else None
     n_critic = settings.n_critic or constraint.usual_n_critic
-    warmup = settings.critic_warmup
-    schedule = CriticSchedule(n_critic, *((warmup.updates, warmup.steps, warmup.every) if warmup else ()))
+    schedule = CriticSchedule(n_critic)
+    if (warmup := settings.critic_warmup) is not None:
+        if not warmup.steps and warmup.every is None:
+            raise SettingError("critic_warmup", asdict(warmup), "would never happen; it needs steps, every or both")
+        schedule = CriticSchedule(n_critic, warmup.updates, warmup.steps, warmup.every)
     return constraint, replace(settings, constraint=chosen, clip_value=clip_value, n_critic=n_critic), schedule
 
 
@@ -280,7 +284,7 @@ def _build_critic(
     settings: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None, constraint: Constraint
 ) -> nn.Module:
     part = choose(CRITICS, settings, "critic")
-    critic = bind(part, settings, "critic", **_supplied(part, settings, "critic", image_shape, num_classes))
+    critic = bind(part, settings, "critic", **_supplied(part, image_shape, num_classes))
     if constraint.penalizes_gradients and any(isinstance(module, _BatchNorm) for module in critic.modules()):
         raise SettingError(
             "critic.normalization",
@@ -294,10 +298,15 @@ def _build_critic(
 def _check_parts(settings: Settings) -> None:
     """Find what is wrong with any part's settings before the data is read, which may take minutes."""
     image, players = ("image_size", "channels", "num_classes"), ("generator", "critic", "progress")
-    own, _ = _split(settings.dataset)
+    own, use = _split(settings.dataset)
     checked(choose(DATASETS, own, "dataset"), own, "dataset")
-    checked(choose(GENERATORS, settings.generator, "generator"), settings.generator, "generator", image)
-    checked(choose(CRITICS, settings.critic, "critic"), settings.critic, "critic", image)
+    networks = {"generator": choose(GENERATORS, settings.generator, "generator"),
+                "critic": choose(CRITICS, settings.critic, "critic")}  # fmt: skip
+    for key, part in networks.items():
+        checked(part, getattr(settings, key), key, image)
+        if use.conditional and not _knows_classes(part):
+            name = getattr(settings, key)["name"]
+            raise SettingError("dataset.conditional", True, f"{key}={name} cannot be told of classes")
     checked(choose(OPTIMIZERS, settings.optimizer, "optimizer"), settings.optimizer, "optimizer", players)
 
 

@@ -61,12 +61,18 @@ def save_png(image: Tensor, path: Path) -> None:
         picture(image).save(partial, format="PNG")
 
 
-def read_pictures(paths: Iterable[Path]) -> list[Image.Image]:
-    """Read pictures, and pass over those that cannot be read or are of another size than the first."""
+def read_pictures(paths: Iterable[Path], side: int) -> list[Image.Image]:
+    """Read pictures, and pass over those that cannot be read or are of another size than the first.
+
+    Args:
+        paths: Of the files.
+        side: Larger ones are made smaller, to at most that many pixels a side.
+    """
     found: list[Image.Image] = []
     for path in paths:
         # Pillow raises a SyntaxError or a ValueError where a file begins well and is damaged further on.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
+            image.thumbnail((side, side))
             if not found or image.size == found[0].size:
                 found.append(image.copy())
     return found
@@ -81,6 +87,8 @@ def save_gif(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold:
         milliseconds: How long each frame is shown.
         hold: How much longer the last one is.
     """
+    # Pillow's own way of choosing colours takes a hundred times as long.
+    frames = [each if each.mode == "L" else each.quantize(method=Image.Quantize.FASTOCTREE) for each in frames]
     durations = [milliseconds] * (len(frames) - 1) + [milliseconds + hold]
     with whole(path) as partial:
         frames[0].save(

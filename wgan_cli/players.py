@@ -8,8 +8,8 @@ class Generator(nn.Module):
 
     Attributes:
         latent_dim: Dimensions of a latent.
-        num_classes: Where images have classes: how many. The generator is then called with latents and classes,
-            int64 (batch,), from 0 up. None where they have none.
+        num_classes: How many classes there are, if it was built to know them, else None. It is then called with latents
+            and classes, int64 (batch,), from 0 up.
     """
 
     latent_dim: int

@@ -124,10 +124,20 @@ def in_turn(classes: Sequence[int], count: int) -> Tensor | None:
     return torch.tensor([classes[index % len(classes)] for index in range(count)]) if classes else None
 
 
-def sample(generator: Generator, seed: int, count: int) -> Tensor:
-    """Generate images 0 to ``count - 1`` of a seed, of all classes in turn: uint8, (count, channels, height, width)."""
-    latents = sample_latents(seed, count, generator.latent_dim)
-    return torch.cat(list(render(generator, latents, in_turn(classes_of(generator), count))))
+def sample(generator: Generator, seed: int, count: int, classes: Sequence[int] | None = None) -> Tensor:
+    """Generate images 0 to ``count - 1`` of a seed.
+
+    Args:
+        generator: Left as it is.
+        seed: Of the latents.
+        count: How many.
+        classes: Those that the images show in turn; None: all that there are.
+
+    Returns:
+        uint8, (count, channels, height, width).
+    """
+    shown = in_turn(classes_of(generator) if classes is None else classes, count)
+    return torch.cat(list(render(generator, sample_latents(seed, count, generator.latent_dim), shown)))
 
 
 def sample_grid(generator: Generator, seed: int) -> Tensor:
@@ -137,6 +147,5 @@ def sample_grid(generator: Generator, seed: int) -> Tensor:
         uint8, (channels, H, W).
     """
     rows = classes_of(generator)[:GRID_CLASSES]
-    count = len(rows) * GRID_COLUMNS or GRID_IMAGES
-    latents = sample_latents(seed, count, generator.latent_dim)
-    return grid(torch.cat(list(render(generator, latents, in_turn(rows, count)))), rows=len(rows) or None)
+    images = sample(generator, seed, len(rows) * GRID_COLUMNS or GRID_IMAGES, rows)
+    return grid(images, rows=len(rows) or None)

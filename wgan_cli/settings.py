@@ -36,7 +36,7 @@ class CriticWarmup:
     """More critic updates in the first steps, and in every so many-th one after them."""
 
     updates: AtLeastOne
-    steps: Annotated[int, Range(0)]
+    steps: Annotated[int, Range(0)] = 0
     every: AtLeastOne | None = None
 
 

@@ -53,7 +53,8 @@ TRAIN: dict[str, Case] = {
         ("critic_warmup=5",),
         ("critic_warmup=5", "{updates: ..., steps: ..., every: ...}", "null"),
     ),
-    "half a warm-up": (("critic_warmup={updates: 3}",), ("critic_warmup.steps", "missing")),
+    "half a warm-up": (("critic_warmup={steps: 3}",), ("critic_warmup.updates", "missing")),
+    "a warm-up that never comes": (("critic_warmup={updates: 3}",), ("critic_warmup=", "steps, every or both")),
     "a part of no warm-up": (("critic_warmup.updates=3",), ("critic_warmup.updates", "critic_warmup={updates: ...}")),
     "a warm-up every 0": (
         ("critic_warmup={updates: 3, steps: 1, every: 0}",),

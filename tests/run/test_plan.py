@@ -26,6 +26,7 @@ CADENCE = Cadence(
 )
 CONFIG: dict[str, Any] = {
     "batch_size": 4,
+    "generator_batch_size": 4,
     "max_steps": None,
     "max_minutes": None,
     "dataset": {"name": "glyphs"},

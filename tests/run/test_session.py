@@ -137,6 +137,17 @@ def test_the_film_shows_the_epochs_of_a_run_also_of_one_that_was_stopped(folder:
             assert np.array_equal(frame, np.asarray(png))
 
 
+def test_a_long_film_is_cut_short_and_ends_with_the_last_epoch(folder: RunFolder) -> None:
+    for epoch in range(1, 253):
+        Image.new("RGB", (1100, 1100), (epoch % 256, 0, 0)).save(folder.sample(f"epoch_{epoch:04d}"))
+    (folder.sample("epoch_0004")).write_bytes(b"torn")
+    execute(make_run(replace(CADENCE, sample_every=1000, max_steps=1)), folder)
+    with Image.open(folder.film) as gif:
+        shown = [frame.convert("RGB").getpixel((0, 0)) for frame in ImageSequence.Iterator(gif)]
+        assert gif.size == (1024, 1024)
+    assert shown == [(epoch, 0, 0) for epoch in (1, *range(7, 251, 3), 252)]
+
+
 def test_rows_are_the_means_since_the_last_row(folder: RunFolder) -> None:
     """Four steps and a half: rows after steps 2 and 4 and, over the critic's last updates alone, at the end."""
     ToldPenalty.told.clear()

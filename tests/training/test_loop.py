@@ -714,9 +714,7 @@ def test_the_critic_meets_fakes_of_the_real_images_classes() -> None:
     rules = make_rules(labels=LABELS, constraint="gradient_penalty", n_critic=1)
     seen: dict[str, list[Tensor]] = {"generator": [], "critic": []}
     for name, player in (("generator", state.generator), ("critic", state.critic)):
-        player.register_forward_pre_hook(
-            lambda _module, _args, kwargs, name=name: seen[name].append(kwargs["classes"].clone()), with_kwargs=True
-        )
+        player.register_forward_pre_hook(lambda _module, inputs, name=name: seen[name].append(inputs[1].clone()))
     train_for(state, rules, 2)
     of_critic, of_generator = rules.images.classes(0), rules.generator_images.classes(0)
     assert of_critic is not None

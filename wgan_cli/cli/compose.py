@@ -68,10 +68,31 @@ def composed(config_name: str, arguments: Sequence[str]) -> DictConfig | None:
         return None
     with _initialized(config_name, flags.config_dir):
         config = compose(flags.config_name, words, return_hydra_config=True)
+        chosen_wins(config, flags.config_name, words)
     if config.hydra.mode == RunMode.MULTIRUN:
         return None
     HydraConfig.instance().set_config(config)  # for ${hydra:...} in the run's folder
     return config
+
+
+def chosen_wins(config: DictConfig, config_name: str, words: Sequence[str]) -> None:
+    """Let options that the command line chooses beside a recipe win whole over what the recipe says of them.
+
+    Hydra merges the two: a recipe's ``optimizer: {betas: ...}`` would stay when the command line chooses an optimizer
+    that has none. (A dataset is another thing: a recipe's image size is to hold for each.)
+
+    Args:
+        config: As Hydra composed it; changed in place.
+        config_name: The primary configuration.
+        words: The settings on the command line that it was composed from. Hydra must be initialised.
+    """
+    keys = {word.partition("=")[0] for word in words}
+    chosen = keys & {"generator", "critic", "loss", "constraint", "optimizer"}
+    if "experiment" in keys and chosen:
+        own = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] in chosen]
+        without_recipe = compose(config_name, own)
+        for group in chosen:
+            config[group] = without_recipe[group]
 
 
 def check_sweep(config_name: str, arguments: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def _render(config: DictConfig) -> None:
     from wgan_cli.build import load_generator  # imports torch: not before the settings have been looked at
     from wgan_cli.export import export
     from wgan_cli.modes import write_samples
-    from wgan_cli.run.checkpoints import find_checkpoint
+    from wgan_cli.run.checkpoints import is_checkpoint
     from wgan_cli.run.failure import failures
 
     with failures():
@@ -51,8 +51,8 @@ def _render(config: DictConfig) -> None:
             print(write_samples(generator, settings))
             return
         out = None if settings.out is None else Path(settings.out).expanduser()
-        if out is not None and out.exists() and out.samefile(find_checkpoint(checkpoint, "checkpoint")):
-            raise SettingError("out", out, "is the checkpoint; training goes on from it, and not from what is exported")
+        if out is not None and is_checkpoint(out):
+            raise SettingError("out", out, "is a checkpoint; training goes on from it, and not from what is exported")
         print(export(generator.cpu(), settings.export, out))
 
 
@@ -62,7 +62,15 @@ def _check_export(settings: SampleSettings) -> None:
     Raises:
         SettingError: If something of that kind is set.
     """
-    usual = {"mode": "grid", "num_images": None, "classes": None, "truncation": None, "latents": None}
+    usual = {
+        "mode": "grid",
+        "num_images": None,
+        "classes": None,
+        "truncation": None,
+        "latents": None,
+        "seed": 0,
+        "stops": 4,
+    }
     for key, value in usual.items():
         if settings.export is not None and getattr(settings, key) != value:
             allowed = f"is about images, and export={settings.export} writes none; leave one of the two out"

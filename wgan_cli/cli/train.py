@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
-from wgan_cli.cli.compose import check_flags, check_sweep, composed, hand_to_hydra, plain
+from wgan_cli.cli.compose import check_flags, check_sweep, chosen_wins, composed, hand_to_hydra, plain
 from wgan_cli.cli.errors import BUG, UsageError, exit_code, explain, report
 from wgan_cli.parameters import bind
 from wgan_cli.settings import Settings
@@ -55,6 +55,9 @@ def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
             run = build_run(settings)
         else:
             run = resume_run(folder.path, settings, [word.lstrip("+~").partition("=")[0] for word in overrides])
+    keys = {word.partition("=")[0] for word in overrides}
+    if {"experiment", "loss"} <= keys and not {"constraint", "optimizer"} & keys:
+        log.info("the loss is another than the recipe's; constraint and optimizer are still the recipe's")
     plan = f"{run.plan}\n{'results':<12}{folder.path}"
     if settings.dry_run:
         log.info(plan)
@@ -89,6 +92,7 @@ def _sweep(arguments: Sequence[str]) -> int:
         hydra_config = HydraConfig.get()
         overrides = list(hydra_config.overrides.task)
         try:
+            chosen_wins(config, hydra_config.job.config_name or "train", overrides)
             code = _run(config, Path(hydra_config.runtime.output_dir), overrides)
         except Exception as error:
             reason = explain(error)

@@ -1,7 +1,8 @@
 """The networks: generators and critics, each usable with every other.
 
-A generator takes ``image_size`` and ``channels`` and settings of its own, has a ``latent_dim`` and maps latents
-(batch, latent_dim) to images in [-1, 1]; a critic maps images to scores (batch,).
+A generator takes ``image_size``, ``channels`` and settings of its own, has a ``latent_dim`` and maps latents
+(batch, latent_dim) to images in [-1, 1]; a critic maps images to scores (batch,). What takes ``num_classes``, too, can
+be trained with classes.
 """
 
 from collections.abc import Callable

@@ -48,13 +48,13 @@ class DCGAN5x5Generator(Generator):
         inputs = widths[-1] * sizes[-1] ** 2
         layers: list[nn.Module] = [
             nn.Linear(self.first.features, inputs),
-            *normalize(normalization, inputs, 1e-5, images=False),
+            *normalize(normalization, inputs, images=False),
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (widths[-1], sizes[-1], sizes[-1])),
         ]
         for between, (features, narrower) in zip(pairwise(sizes[:0:-1]), pairwise(widths[::-1]), strict=True):
             layers += [_up(features, narrower, *between)]
-            layers += [*normalize(normalization, narrower, 1e-5, images=True), nn.ReLU(inplace=True)]
+            layers += [*normalize(normalization, narrower, images=True), nn.ReLU(inplace=True)]
         self.layers, self.last = nn.Sequential(*layers), _up(width, channels, sizes[1], image_size)
         _initialize(self)
 
@@ -89,7 +89,7 @@ class DCGAN5x5Critic(Critic):
         for index, (size, inputs, features) in enumerate(zip(sizes, [channels, *widths], widths, strict=False)):
             layers.append(_down(inputs, features, size))
             if index > 0:
-                layers += normalize(normalization, features, 1e-5, images=True)
+                layers += normalize(normalization, features, images=True)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         self.layers = nn.Sequential(*layers)
         self.last = Score(partial(nn.Linear, widths[-1] * sizes[-1] ** 2), num_classes)

@@ -33,7 +33,7 @@ def in_float32(layer: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
-def normalize(kind: Normalization, features: int, eps: float, *, images: bool) -> list[nn.Module]:
+def normalize(kind: Normalization, features: int, eps: float = 1e-5, *, images: bool) -> list[nn.Module]:
     """Return the normalisation layer in a list, which is empty for ``none``.
 
     Args:

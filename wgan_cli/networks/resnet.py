@@ -52,7 +52,7 @@ class ResNetGenerator(Generator):
             nn.Linear(self.first.features, width * smallest**2),
             nn.Unflatten(1, (width, smallest, smallest)),
             *(_up(width, size, normalization) for size in reversed(sizes)),
-            *normalize(normalization, width, 1e-5, images=True),
+            *normalize(normalization, width, images=True),
             nn.ReLU(inplace=True),
         )
         self.last = nn.Conv2d(width, channels, 3, padding=1)
@@ -117,7 +117,7 @@ class _Residual(nn.Module):
 
 def _up(width: int, size: int, normalization: Normalization) -> nn.Module:
     """Return a block that enlarges images to ``size``."""
-    norms = [normalize(normalization, width, 1e-5, images=True) for _ in range(2)]
+    norms = [normalize(normalization, width, images=True) for _ in range(2)]
     layers = [*norms[0], nn.ReLU(), nn.Upsample(size), *_convolutions(width, width, norms[1])]
     return _Residual(layers, [nn.Conv2d(width, width, 1), nn.Upsample(size)])
 

@@ -65,7 +65,7 @@ class UpsampleConvGenerator(Generator):
         layers: list[nn.Module] = [
             nn.Linear(self.first.features, wide * smallest**2),
             nn.Unflatten(1, (wide, smallest, smallest)),
-            *normalize(normalization, wide, 1e-5, images=True),
+            *normalize(normalization, wide, images=True),
         ]
         for size in reversed(sizes):
             features = width if size == image_size else wide

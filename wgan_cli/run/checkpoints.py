@@ -130,11 +130,22 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint:
         raise SettingError(key, path, f"has format {content['format']}; this version reads format {FORMAT}")
     kinds = {"config": dict, "image_shape": tuple, "num_classes": int | None, "state": dict, "versions": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    if isinstance(content.get("num_classes"), int) and content["num_classes"] < 1:
+        wrong.append("num_classes")
     if wrong or [type(size) for size in content["image_shape"]] != [int] * 3:
         raise SettingError(key, path, f"is no whole checkpoint: {', '.join(wrong) or 'image_shape'} cannot be used")
     if not all(map(_is_whole, _tensors(content))):
         raise SettingError(key, path, "has tensors that are not what they claim to be")
     return Checkpoint(**{name: content[name] for name in kinds})
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Say whether a file is a whole checkpoint."""
+    try:
+        load_checkpoint(path, "")
+    except SettingError:
+        return False
+    return True
 
 
 def _tensors(content: object) -> Iterator[Tensor]:

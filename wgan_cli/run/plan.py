@@ -39,7 +39,7 @@ def describe_run(
     lines = {
         "device": f"{device}, {precision}",
         "images": f"{config['dataset']['name']}, {len(images):,} to train on, {'×'.join(map(str, images.shape[1:]))}, "
-        f"batches of {config['batch_size']}" + _use(config["dataset"], state.generator.num_classes),
+        f"batches of {_batches(config)}" + _use(config["dataset"], state.generator.num_classes),
         "generator": f"{config['generator']['name']}, {_count(state.generator):,} parameters"
         + (", averaged for samples" if state.ema else ""),
         "critic": f"{config['critic']['name']}, {_count(state.critic):,} parameters",
@@ -76,6 +76,11 @@ def _slots(optimizer: Optimizer) -> int:
     return sum(isinstance(value, torch.Tensor) and value.shape == weight.shape for value in state.values())
 
 
+def _batches(config: Mapping[str, Any]) -> str:
+    sizes = config["batch_size"], config["generator_batch_size"]
+    return str(sizes[0]) if sizes[0] == sizes[1] else f"{sizes[0]}, {sizes[1]} for the generator"
+
+
 def _use(dataset: Mapping[str, Any], num_classes: int | None) -> str:
     """Write how training uses the images, where that is out of the ordinary."""
     flip = ", mirrored at random" if dataset.get("flip") else ""
@@ -86,8 +91,9 @@ def _schedule(schedule: CriticSchedule) -> str:
     """Write how many critic updates there are before each step."""
     if not schedule.warmup_updates:
         return str(schedule.n_critic)
-    every = f" and in every {schedule.warmup_every}th" if schedule.warmup_every else ""
-    return f"{schedule.n_critic} ({schedule.warmup_updates} in the first {schedule.warmup_steps} steps{every})"
+    first = [f"the first {schedule.warmup_steps} steps"] if schedule.warmup_steps else []
+    then = [f"each step that is a multiple of {schedule.warmup_every}"] if schedule.warmup_every else []
+    return f"{schedule.n_critic} ({schedule.warmup_updates} in {' and '.join(first + then)})"
 
 
 def _count(network: nn.Module) -> int:

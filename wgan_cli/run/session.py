@@ -26,6 +26,9 @@ from wgan_cli.training.state import TrainingState
 
 log = logging.getLogger("wgan_cli")
 
+# The film of a run: at most so many frames, spread over its epochs, of so many pixels a side; how long each is shown,
+# and how much longer the last.
+FRAMES, FRAME_SIDE = 100, 1024
 FRAME_MILLISECONDS, HOLD_MILLISECONDS = 250, 2000
 
 
@@ -165,8 +168,10 @@ class Recorder:
         save_png(sample_grid(run.state.sampler, run.seed), self._folder.sample(name))
 
     def _save_film(self) -> None:
-        """Show the grids of all epochs one after the other; they are on disk, those of a stopped run as well."""
-        if frames := read_pictures(self._folder.epoch_samples()):
+        """Show the grids of the epochs one after the other; they are on disk, those of a stopped run as well."""
+        grids = self._folder.epoch_samples()
+        shown = grids[:: -(-len(grids) // FRAMES)] if grids else []
+        if frames := read_pictures(dict.fromkeys([*shown, *grids[-1:]]), FRAME_SIDE):
             save_gif(frames, self._folder.film, FRAME_MILLISECONDS, HOLD_MILLISECONDS)
 
     def _save(self, path: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -149,7 +148,7 @@ def score(critic: nn.Module, real: Tensor, fake: Tensor, classes: Tensor | None 
 
 def of_classes(player: nn.Module, classes: Tensor | None) -> Callable[[Tensor], Tensor]:
     """Return a player as a function of a batch alone, whose classes are these; None: it knows of none."""
-    return player if classes is None else partial(player, classes=classes)
+    return player if classes is None else lambda batch: player(batch, classes)
 
 
 def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:
