@@ -134,7 +134,7 @@ SAMPLE: dict[str, Case] = {
     "no checkpoint": ((), ("checkpoint", "must be given")),
     "text": (("checkpoint=text.pt",), ("checkpoint=text.pt", "is no checkpoint")),
     "a tensor": (("checkpoint=tensor.pt",), ("checkpoint=tensor.pt", "is no checkpoint of wgan-train")),
-    "unknown mode": (("checkpoint=run", "mode=gird"), ("mode=gird", "grid, images, npz")),
+    "unknown mode": (("checkpoint=run", "mode=gird"), ("mode=gird", "grid, images, interpolation, npz")),
     "no images": (("checkpoint=run", "num_images=0"), ("num_images=0", "from 1 to 10000000")),
     "a fraction as seed": (("checkpoint=run", "seed=0.5"), ("seed=0.5", "a whole number")),
     "unknown key of wgan-sample": (("checkpoint=run", "count=5"), ("count", "num_images")),

@@ -139,12 +139,11 @@ def test_the_film_shows_the_epochs_of_a_run_also_of_one_that_was_stopped(folder:
 
 def test_a_long_film_is_cut_short_and_ends_with_the_last_epoch(folder: RunFolder) -> None:
     for epoch in range(1, 253):
-        Image.new("RGB", (1100, 1100), (epoch % 256, 0, 0)).save(folder.sample(f"epoch_{epoch:04d}"))
+        Image.new("RGB", (40, 40), (epoch % 256, 0, 0)).save(folder.sample(f"epoch_{epoch:04d}"))
     (folder.sample("epoch_0004")).write_bytes(b"torn")
     execute(make_run(replace(CADENCE, sample_every=1000, max_steps=1)), folder)
     with Image.open(folder.film) as gif:
         shown = [frame.convert("RGB").getpixel((0, 0)) for frame in ImageSequence.Iterator(gif)]
-        assert gif.size == (1024, 1024)
     assert shown == [(epoch, 0, 0) for epoch in (1, *range(7, 251, 3), 252)]
 
 
