@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.commands import TINY, answer, start, tree
+from tests.commands import TINY, forked, tree
 
 # What was typed, and what the message must hold: the key and the value as typed, and what would be allowed.
 # The folders and files that are named lie there: see `world`.
@@ -168,7 +168,7 @@ def make(name: str, folder: Path, run: Path) -> tuple[Any, ...]:
     world(folder, run)
     before = tree(folder)
     tiny = TINY if program == "wgan-train" and not name.startswith(ALONE) else ()
-    said = answer(start(program, *tiny, *words, cwd=folder, CUDA_VISIBLE_DEVICES=""))
+    said = forked(program, *tiny, *words, cwd=folder, CUDA_VISIBLE_DEVICES="")
     return said, before, tree(folder)
 
 

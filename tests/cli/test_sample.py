@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.cli.conftest import FinishedRuns
-from tests.commands import TINY, Answer, answer, names, run, start, tree
+from tests.commands import TINY, Answer, forked, names, run, tree
 from wgan_cli import load_generator
 from wgan_cli.images import grid
 from wgan_cli.sampling import closed_path, in_turn, render, sample, sample_grid, sample_latents
@@ -163,7 +163,7 @@ def test_mistakes(conditional: Path, runs: FinishedRuns, pool: ThreadPoolExecuto
 
     def make(words: Sequence[str]) -> Answer:
         checkpoint = () if any(word.startswith("checkpoint=") for word in words) else ("checkpoint=last.pt",)
-        return answer(start("wgan-sample", *checkpoint, *words, cwd=tmp_path, CUDA_VISIBLE_DEVICES=""))
+        return forked("wgan-sample", *checkpoint, *words, cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
 
     answers = pool.map(make, [words for words, _ in MISTAKES.values()])
     for (name, (_, expected)), said in zip(MISTAKES.items(), answers, strict=True):
