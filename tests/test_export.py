@@ -246,7 +246,7 @@ def test_onnx_is_not_installed(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SettingError) as refused:
         export(make_generator("mlp", None), "onnx", tmp_path / "a.onnx")
-    assert str(refused.value) == f"export=onnx: needs {name}; install it with: pip install 'wgan-cli[onnx]'"
+    assert str(refused.value) == f"export=onnx: needs {name}; install it with: pip install onnxruntime onnxscript"
     assert not any(tmp_path.iterdir())
     export(make_generator("mlp", None), "torchscript", tmp_path / "a.pt")  # which does not need it
 

@@ -73,7 +73,7 @@ def make_onnx(generator: Generator, examples: Sequence[Tensor]) -> tuple[bytes, 
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        hint = f"needs {error.name}; install it with: pip install 'wgan-cli[onnx]'"
+        hint = f"needs {error.name}; install it with: pip install onnxruntime onnxscript"
         raise SettingError("export", "onnx", hint) from error
     names = ["latents", "classes"][: len(examples)]
     number = torch.export.Dim("number")
