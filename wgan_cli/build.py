@@ -151,8 +151,10 @@ def _build_state(
             if getattr(settings, key) == 1:
                 raise SettingError(key, 1, "must be at least 2 where a network has BatchNorm")
 
+    steps = max(1, cadence.total_steps)
+
     def progress() -> float:
-        return state.step / max(1, cadence.total_steps)
+        return state.step / steps
 
     part = choose(OPTIMIZERS, settings.optimizer, "optimizer")
     optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic, progress=progress)

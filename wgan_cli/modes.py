@@ -22,6 +22,7 @@ from wgan_cli.sampling import (
     GRID_IMAGES,
     classes_of,
     closed_path,
+    draw,
     image_seeds,
     in_turn,
     render,
@@ -74,7 +75,7 @@ def write_grid(generator: Generator, settings: SampleSettings, out: Path) -> str
     inputs = _inputs(generator, settings, rows, settings.num_images, len(rows) * GRID_COLUMNS or GRID_IMAGES)
     count = len(inputs.latents)
     replaced = _replacing(out)
-    images = _images(generator, inputs.latents, inputs.classes)
+    images = draw(generator, inputs.latents, inputs.classes)
     save_png(grid(images, rows=min(len(inputs.in_turn), count) or None), out)
     part = f" of the first {len(rows)} of {len(classes)} classes" if len(inputs.in_turn) < len(classes) else ""
     return f"wrote a grid of {count:,} images{part if inputs.in_turn else ''} to {out}{replaced}"
@@ -109,7 +110,7 @@ def write_npz(generator: Generator, settings: SampleSettings, out: Path) -> str:
     count = len(inputs.latents)
     replaced = _replacing(out)
     arrays = {
-        "images": _images(generator, inputs.latents, inputs.classes).permute(0, 2, 3, 1).numpy(),
+        "images": draw(generator, inputs.latents, inputs.classes).permute(0, 2, 3, 1).numpy(),
         "latents": inputs.latents.numpy(),
     }
     if settings.latents is None:
@@ -139,7 +140,7 @@ def write_interpolation(generator: Generator, settings: SampleSettings, out: Pat
     path = closed_path(stops, frames)
     replaced = _replacing(strip, film)
     classes = inputs.in_turn or ([] if inputs.classes is None else inputs.classes.unique().tolist())
-    ways = [_images(generator, path, in_turn(each, len(path))) for each in ([[one] for one in classes] or [[]])]
+    ways = [draw(generator, path, in_turn(each, len(path))) for each in ([[one] for one in classes] or [[]])]
     save_png(grid(torch.cat(ways), columns=frames), strip)
     together = torch.stack(ways, 1)
     shown = [grid(images, rows=1) if len(ways) > 1 else images[0] for images in together]
@@ -232,10 +233,6 @@ def _chosen_classes(generator: Generator, settings: SampleSettings) -> list[int]
             "classes", chosen, f"must be one or more whole numbers from 0 to {generator.num_classes - 1}"
         )
     return chosen
-
-
-def _images(generator: Generator, latents: Tensor, classes: Tensor | None) -> Tensor:
-    return torch.cat(list(render(generator, latents, classes)))
 
 
 def _enlarged(frame: Image.Image) -> Image.Image:

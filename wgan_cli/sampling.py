@@ -110,6 +110,11 @@ def render(generator: Generator, latents: Tensor, classes: Tensor | None = None)
         generator.train(training)
 
 
+def draw(generator: Generator, latents: Tensor, classes: Tensor | None = None) -> Tensor:
+    """Generate the images of latents as :func:`render` does, all at once: uint8, (N, channels, height, width)."""
+    return torch.cat(list(render(generator, latents, classes)))
+
+
 def classes_of(generator: Generator) -> list[int]:
     """Return the classes that a generator shows when nobody chose any: all, or none where it knows of none."""
     return list(range(generator.num_classes or 0))
@@ -137,7 +142,7 @@ def sample(generator: Generator, seed: int, count: int, classes: Sequence[int] |
         uint8, (count, channels, height, width).
     """
     shown = in_turn(classes_of(generator) if classes is None else classes, count)
-    return torch.cat(list(render(generator, sample_latents(seed, count, generator.latent_dim), shown)))
+    return draw(generator, sample_latents(seed, count, generator.latent_dim), shown)
 
 
 def sample_grid(generator: Generator, seed: int) -> Tensor:
