@@ -6,7 +6,8 @@ import torch
 from PIL import Image, ImageSequence
 
 from tests.builders import uint8_images
-from wgan_cli.images import grid, picture, read_pictures, save_gif, save_png, to_bytes, whole
+from wgan_cli.files import whole
+from wgan_cli.images import grid, picture, read_pictures, save_gif, save_png, to_bytes
 
 
 def test_the_map_to_bytes_is_fixed() -> None:

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from wgan_cli.images import whole
+from wgan_cli.files import whole
 from wgan_cli.parameters import SettingError, choose
 from wgan_cli.players import Generator
 

@@ -1,13 +1,15 @@
 """Images as files: bytes, grids, PNGs and GIFs."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from wgan_cli.files import whole
 
 PADDING = 2
 
@@ -94,18 +96,3 @@ def save_gif(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold:
         frames[0].save(
             partial, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False
         )
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside, which takes the place of this one when all is written.
-
-    Raises:
-        OSError: If there can be no such file.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wgan_cli.images import grid, picture, save_gif, save_png, whole
+from wgan_cli.files import whole
+from wgan_cli.images import grid, picture, save_gif, save_png
 from wgan_cli.parameters import SettingError, choose
 from wgan_cli.players import Generator
 from wgan_cli.sampling import (

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wgan_cli.files import whole
 from wgan_cli.parameters import SettingError
 from wgan_cli.run.failure import RunFailedError
 
@@ -59,34 +60,26 @@ def save_checkpoint(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with whole(path) as partial, partial.open("wb") as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
         size = buffer.tell() / 1e6
         raise RunFailedError(f"could not save {path}, {size:.1f} MB: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def link_checkpoint(existing: Path, path: Path) -> None:
     """Make ``path`` another name of an existing checkpoint, or a copy where the file system has no hard links."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
+    with whole(path) as partial:
+        partial.unlink(missing_ok=True)
         try:
             os.link(existing, partial)
         except OSError:
             partial.write_bytes(existing.read_bytes())
-        partial.replace(path)
-        _flush_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing, too
+    _flush_folder(path.parent)
 
 
 def find_checkpoint(path: Path, key: str) -> Path:

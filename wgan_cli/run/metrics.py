@@ -4,6 +4,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from wgan_cli.files import whole
+
 METRICS = ("step", "epoch", "critic_updates", "critic_loss", "penalty", "generator_loss", "wasserstein_estimate")
 TIMING = ("step", "epoch", "critic_updates", "seconds", "images_per_second")
 
@@ -24,9 +26,8 @@ class Table:
             kept = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
         self._path = path
         self._columns = columns
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text("\n".join([",".join(columns), *kept, ""]), encoding="utf-8")
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_text("\n".join([",".join(columns), *kept, ""]), encoding="utf-8")
 
     def add(self, row: Mapping[str, float]) -> None:
         """Add a row; a column that it lacks stays empty."""
