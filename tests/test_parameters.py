@@ -1,8 +1,11 @@
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import Tensor, nn
 
 from wgan_cli.constraints import CONSTRAINTS
@@ -19,6 +22,8 @@ from wgan_cli.parameters import (
     choose,
     describe,
     nearest,
+    path_of,
+    typed,
 )
 
 HUGE = 10**400  # beyond float64: math.isfinite and float() raise OverflowError for it
@@ -76,7 +81,7 @@ ACCEPTED = [
     (100, Count, 100),
     (0, Decay, 0.0),
     (0.999, Decay, 0.999),
-    (HUGE, int, HUGE),  # a whole number of any size is one: its range says where it ends
+    (2**63 - 1, int, 2**63 - 1),
 ]
 
 
@@ -115,6 +120,9 @@ REFUSED = [
     (float("nan"), Positive | None, "nan", "a number above 0 or null"),
     (HUGE, float, "1000", "a number"),
     (-HUGE, Positive | None, "-1000", "a number above 0 or null"),
+    (2**63, int, "9223372036854775808", "a whole number"),  # which counts and sizes of this world never reach
+    # Python writes no more than 4,300 digits.
+    pytest.param(10**5000, int, "a number of 16,610 bits", "a whole number", id="5,001 digits"),
     (HUGE, Count, "1000", "a whole number from 1 to 100"),
     ([HUGE, 0.5], tuple[Decay, Decay], "1000", "a number of at least 0 and below 1"),
     ("three", Literal["one", "two"], "three", "one of one, two"),
@@ -148,7 +156,7 @@ def test_check_refuses_with_key_value_and_what_is_allowed(
     assert message.startswith("group.key")
     assert f"={shown}" in message
     assert allowed in message
-    assert len(message) < 200  # a line or two, however long the value is
+    assert len(message) < 300  # a line or two, however long the value is
     assert refused.value.key.startswith("group.key")
 
 
@@ -335,3 +343,30 @@ def test_checked_returns_the_arguments_without_calling() -> None:
     assert checked(never, {}, given=["size"]) == {}
     with pytest.raises(SettingError, match=r"^a\.size=null: missing"):
         checked(never, {}, "a")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("outputs/2026-11-21/18-30-00-123456", "resume=outputs/2026-11-21/18-30-00-123456"),
+        ("my run", """'resume="my run"'"""),
+        ("n_critic=1,loss=x", """'resume="n_critic=1,loss=x"'"""),
+        ("läufe", """'resume="läufe"'"""),
+        ('a"b', """'resume="a\\"b"'"""),
+        ("it's", """'resume="it'"'"'s"'"""),
+    ],
+)
+def test_settings_as_they_are_typed(value: str, expected: str) -> None:
+    """The shell and then Hydra take them apart again."""
+    assert typed("resume", value) == expected
+    (word,) = shlex.split(expected)
+    (override,) = OverridesParser.create().parse_overrides([word])
+    assert override.value() == value
+
+
+def test_a_path_for_which_there_is_no_home() -> None:
+    for value in ("~nobody_of_that_name/x", "a" * 5000):
+        with pytest.raises(SettingError, match="is no path"):
+            path_of(value, "out")
+    assert path_of("~/x", "out") == Path.home() / "x"
+    assert path_of("a b", "out") == Path("a b")

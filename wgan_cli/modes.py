@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wgan_cli.files import whole
 from wgan_cli.images import grid, picture, save_gif, save_png
-from wgan_cli.parameters import SettingError, choose
+from wgan_cli.parameters import SettingError, choose, path_of
 from wgan_cli.players import Generator
 from wgan_cli.sampling import (
     GRID_CLASSES,
@@ -58,7 +58,7 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
         SettingError: If they cannot be met, or it cannot be written there.
     """
     name, mode = choose(MODES, {"name": settings.mode}, "mode")
-    out = Path(name if settings.out is None else settings.out).expanduser()
+    out = path_of(name if settings.out is None else settings.out, "out")
     try:
         return mode(generator, settings, out)
     except OSError as error:
@@ -189,7 +189,7 @@ def _inputs(
 
 def _read_arrays(path: str) -> dict[str, np.ndarray[Any, Any]]:
     """Read ``latents`` and ``classes``, as far as there are any, from an .npz file such as ``mode=npz`` writes."""
-    file = Path(path).expanduser()
+    file = path_of(path, "latents")
     try:
         zipfile.ZipFile(file).close()  # numpy calls whatever is no archive pickled data, and tells how to load that
         with np.load(file, allow_pickle=False) as found:

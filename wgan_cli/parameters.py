@@ -7,10 +7,15 @@ checked one by one. The same check reads a command line and the configuration in
 
 import difflib
 import inspect
+import os
+import re
+import reprlib
+import shlex
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
@@ -36,7 +41,7 @@ class UnknownSettingError(SettingError):
 
 @dataclass(frozen=True)
 class Range:
-    """The allowed range of a number, both ends included; ``above`` and ``below`` exclude theirs."""
+    """The allowed range of a number, or of a list's length; both ends are included, but for ``above`` and ``below``."""
 
     low: float | None = None
     high: float | None = None
@@ -56,6 +61,29 @@ class Range:
             return f"from {self.low} to {self.high}"
         words = {"of at least": self.low, "of at most": self.high, "above": self.above, "below": self.below}
         return " and ".join(f"{word} {bound}" for word, bound in words.items() if bound is not None)
+
+
+def path_of(value: str, key: str) -> Path:
+    """Return the path that a setting names, with ~ for a user's home.
+
+    Raises:
+        SettingError: If there can be no such path.
+    """
+    try:
+        path = Path(value).expanduser()
+        path.exists()  # raises where the name is too long for any file
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingError(key, value, f"is no path ({getattr(error, 'strerror', None) or error})") from error
+    return path
+
+
+def typed(key: str, value: object) -> str:
+    """Return a setting as it is typed into a shell: in quotes for Hydra's grammar, and for the shell, where needed."""
+    text = str(value)
+    if not re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        text = f'"{escaped}"'
+    return shlex.quote(f"{key}={text}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -143,7 +171,7 @@ def check(value: Any, annotation: Any, key: str) -> Any:
         return bind(annotation, value, key)
     kind, limits = _unpack(annotation)
     origin = get_origin(kind)
-    if origin is tuple and isinstance(value, list | tuple):
+    if origin is tuple and isinstance(value, list | tuple) and len(value) in limits:
         inner = get_args(kind)
         inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(inner) == len(value):
@@ -173,7 +201,8 @@ def describe(annotation: Any) -> str:
         return f"one of {', '.join(map(str, inner))}"
     if origin is tuple:
         if inner[-1] is Ellipsis:
-            return f"a list, each item {describe(inner[0])}"
+            items = f" {limits} items" if str(limits) else ""
+            return f"a list{items}, each item {describe(inner[0])}"
         return f"a list of {len(inner)}, each {describe(inner[0])}"
     if origin in (Union, types.UnionType):
         return " or ".join("null" if option is types.NoneType else describe(option) for option in inner)
@@ -195,15 +224,33 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(type(value) is type(option) and value == option for option in get_args(kind))
     if kind is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max  # which nan is not
-    return type(value) is kind
+    return type(value) is kind and (kind is not int or abs(value) < 2**63)
 
 
 def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
+LONGEST = 200  # letters of a value that a message shows; a path has often a hundred
+
+
+class _Shown(reprlib.Repr):
+    """Writes any value in little space and time: one from a crafted file may hold itself, or double sixty times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxtuple, self.maxdict, self.maxstring = 3, 12, 12, 12, 80
+
+    def repr_int(self, value: int, level: int) -> str:
+        return str(value) if value.bit_length() < 10_000 else f"a number of {value.bit_length():,} bits"
+
+
 def _shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = str(list(value)) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if isinstance(value, Path):
+        return os.fspath(value)
+    if isinstance(value, tuple):
+        value = list(value)
+    text = value if isinstance(value, str) else _Shown().repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

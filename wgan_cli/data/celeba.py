@@ -15,7 +15,7 @@ from tqdm import tqdm
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, subset
 from wgan_cli.data.decode import load_images
 from wgan_cli.data.download import obtaining
-from wgan_cli.parameters import SettingError
+from wgan_cli.parameters import SettingError, path_of
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def celeba(
     Raises:
         SettingError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
     """
-    folder = Path(root).expanduser() / "celeba"
+    folder = path_of(root, "dataset.root") / "celeba"
     if not ((folder / PARTITION).is_file() and (folder / IMAGES).is_dir()):
         _obtain(folder, root)
     partition = _read_partition(folder / PARTITION, root)

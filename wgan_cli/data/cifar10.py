@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, fit, subset
 from wgan_cli.data.download import obtaining
-from wgan_cli.parameters import SettingError
+from wgan_cli.parameters import SettingError, path_of
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def cifar10(
     """
     from torchvision.datasets import CIFAR10  # slow to import
 
-    folder = Path(root).expanduser() / CIFAR10.base_folder
+    folder = path_of(root, "dataset.root") / CIFAR10.base_folder
     published = {**dict(CIFAR10.train_list), **dict(CIFAR10.test_list), CIFAR10.meta["filename"]: CIFAR10.meta["md5"]}
     missing = [name for name in published if not (folder / name).is_file()]
     if missing:

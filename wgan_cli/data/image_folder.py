@@ -11,7 +11,7 @@ import torch
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit
 from wgan_cli.data.decode import load_images
-from wgan_cli.parameters import Range, SettingError
+from wgan_cli.parameters import Range, SettingError, path_of
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def image_folder(
     Raises:
         SettingError: If the folder does not exist or has no image that can be read.
     """
-    folder = Path(root).expanduser()
+    folder = path_of(root, "dataset.root")
     if not folder.is_dir():
         raise SettingError("dataset.root", root, "not a folder" if folder.exists() else "no such folder")
     paths = sorted(_find(folder))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, fit, subset
 from wgan_cli.data.download import obtaining
-from wgan_cli.parameters import SettingError
+from wgan_cli.parameters import SettingError, path_of
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _load(kind: Any, root: str, image_size: int, channels: int, limit: int | Non
         limit: At most that many images in each part.
         seed: Chooses them.
     """
-    raw = Path(root).expanduser() / kind.__name__ / "raw"
+    raw = path_of(root, "dataset.root") / kind.__name__ / "raw"
     if not all((raw / name).is_file() for name in FILES):
         _obtain(kind, root, raw)
     train, train_labels = _read(raw, "train", root)

@@ -12,6 +12,7 @@ Normalization = Literal["none", "batch", "layer"]
 Activation = Literal["leaky_relu", "relu", "tanh"]
 Initialization = Literal["default", "normal"]
 Width = Annotated[int, Range(1, 16384)]
+Widths = Annotated[tuple[Width, ...], Range(high=100)]
 Epsilon = Annotated[float, Range(above=0)]
 Std = Annotated[float, Range(above=0)]
 
