@@ -73,7 +73,7 @@ def read_pictures(paths: Iterable[Path], side: int) -> list[Image.Image]:
     found: list[Image.Image] = []
     for path in paths:
         # Pillow raises a SyntaxError or a ValueError where a file begins well and is damaged further on.
-        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
+        with suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError), Image.open(path) as image:
             image.thumbnail((side, side))
             if not found or image.size == found[0].size:
                 found.append(image.copy())

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -25,3 +26,12 @@ def tree(folder: Path) -> list[str]:
 def never(*_: Any, **__: Any) -> None:
     """In place of what must not be called."""
     pytest.fail("a download was tried")
+
+
+def photographs(folder: Path, count: int) -> Path:
+    """A folder of noise."""
+    folder.mkdir(parents=True)
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return folder

@@ -134,3 +134,29 @@ def test_labels_that_do_not_fit_are_refused(replaced: dict[str, Any], message: s
 
 def test_glyphs_have_ten_classes_whatever_a_limit_leaves() -> None:
     assert DATASETS["glyphs"](limit=3).num_classes == 10
+
+
+def test_the_digest_is_of_all_that_is_trained_on() -> None:
+    """One bit, one label, the order, the shape or the number of classes makes another; the test part does not."""
+    images, labels = torch.arange(2 * 3 * 64, dtype=torch.uint8).view(2, 3, 8, 8), torch.tensor([0, 1])
+
+    def digest(train: torch.Tensor, of: torch.Tensor | None = labels, classes: int | None = 2, test: int = 0) -> str:
+        part = torch.zeros(test, *train.shape[1:], dtype=torch.uint8)
+        test_labels = None if of is None else torch.zeros(test, dtype=torch.int64)
+        return Dataset(train, part, of, test_labels, classes).digest()
+
+    one_bit = images.clone()
+    one_bit[1, 2, 7, 7] ^= 1
+    others = [
+        digest(one_bit),
+        digest(images.flip(0)),
+        digest(images.view(6, 1, 8, 8), labels.repeat(3)),
+        digest(images.transpose(2, 3)),
+        digest(images, labels.flip(0)),
+        digest(images, labels, 3),
+        digest(images, None, None),
+    ]
+    assert len({digest(images), *others}) == 1 + len(others)
+    assert digest(images.clone()) == digest(images, test=5) == digest(images)
+    strided = torch.stack([images, images], -1)[..., 0]
+    assert digest(strided) == digest(images)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.files import tree
-from wgan_cli.data.download import TIMEOUT, obtaining
+from wgan_cli.data.download import TIMEOUT, nothing_fetched, obtaining
 from wgan_cli.parameters import SettingError
 
 
@@ -65,3 +65,15 @@ def test_servers_have_so_long_to_answer_and_what_is_printed_is_not_shown(
         assert socket.getdefaulttimeout() == TIMEOUT
     assert socket.getdefaulttimeout() == before
     assert capsys.readouterr().out == ""
+
+
+def test_nothing_is_fetched_where_the_folder_is_not_the_users(tmp_path: Path) -> None:
+    with (
+        nothing_fetched(),
+        pytest.raises(SettingError, match=r"^dataset\.root=data: no Set there, .* fetches nothing; do it$"),
+        obtaining("Set", tmp_path / "data" / "set", "data", "do it"),
+    ):
+        raise AssertionError("it was let in")
+    assert tree(tmp_path) == []
+    with obtaining("Set", tmp_path / "set", "data", "do it"):
+        pass

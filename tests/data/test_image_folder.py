@@ -384,3 +384,13 @@ def test_an_image_that_replaces_an_unreadable_training_part_keeps_its_label(seed
     dataset = image_folder(str(tmp_path), image_size=8, test_fraction=0.5, seed=seed)
     assert labelled(dataset.train, dataset.train_labels) == {10: 1}
     assert len(dataset.test) == 0
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, 3)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    assert len(image_folder(str(tmp_path), image_size=8, test_fraction=0.0).train) == 3
+    (record,) = caplog.records
+    assert "'pipe.png' (no regular file)" in record.getMessage()
+    assert "'endless.png' (no regular file)" in record.getMessage()

@@ -1,5 +1,6 @@
 """What every dataset becomes: arrays of uint8 images with a train and a test part."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -33,6 +34,14 @@ class Dataset:
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
     num_classes: int | None = None
+
+    def digest(self) -> str:
+        """Return a fingerprint of what is trained on: with another image, label or order it is another."""
+        digest = hashlib.blake2b(repr((*self.train.shape, self.num_classes)).encode(), digest_size=16)
+        for part in (self.train, self.train_labels):
+            if part is not None:
+                digest.update(part.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def __post_init__(self) -> None:
         """Refuse other arrays, which a new dataset might return, before anything is made of them.

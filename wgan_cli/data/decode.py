@@ -144,6 +144,8 @@ def _decode(path: Path, channels: int, image_size: int) -> cache.Images:
     Returns:
         uint8, (channels, image_size, image_size).
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("no regular file")  # opening a pipe would wait for whoever writes into it
     with Image.open(path, formats=FORMATS) as image:
         # Let the JPEG decoder halve large photographs, as long as twice the size that is wanted remains.
         image.draft(None, (2 * image_size, 2 * image_size))

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from wgan_cli.parameters import SettingError
@@ -24,6 +25,19 @@ FAILURES = (
     tarfile.TarError,
     zipfile.BadZipFile,
 )
+
+
+_folder_is_trusted: ContextVar[bool] = ContextVar("folder is trusted", default=True)
+
+
+@contextlib.contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """Refuse to fetch or unpack anything while the context lasts: a file that is not the user's named the folder."""
+    token = _folder_is_trusted.set(False)
+    try:
+        yield
+    finally:
+        _folder_is_trusted.reset(token)
 
 
 @contextlib.contextmanager
@@ -44,6 +58,8 @@ def obtaining(name: str, folder: Path, root: str, advice: str) -> Iterator[Path]
     Raises:
         SettingError: In place of whatever went wrong: with the reason and the advice, in one line.
     """
+    if not _folder_is_trusted.get():
+        raise SettingError("dataset.root", root, f"no {name} there, and a run that goes on fetches nothing; {advice}")
     ancestor = next(place for place in [folder, *folder.parents] if place.exists())
     try:
         with (
