@@ -140,11 +140,13 @@ class SpectrallyNormalized(nn.Module):
         matrix = weight.detach().flatten(1)
         self.register_buffer("left", matrix.new_empty(matrix.shape[0]))
         self.register_buffer("right", matrix.new_empty(matrix.shape[1]))
-        self.refresh(weight)
+        if not weight.is_meta:  # there are no values yet, and a state to load will have the vectors
+            self.refresh(weight)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return weight / σ, where σ = uᵀ W v is differentiable by the weight and u, v count as constants."""
-        with torch.autocast(weight.device.type, enabled=False):
+        device = "cpu" if weight.is_meta else weight.device.type  # autocast does not know the meta device
+        with torch.autocast(device, enabled=False):
             sigma = torch.dot(self.left, torch.mv(weight.flatten(1), self.right))
             return weight / sigma
 
