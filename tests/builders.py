@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from wgan_cli.data.batches import Batches
 from wgan_cli.losses import LOSSES
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
+from wgan_cli.parameters import bind
+from wgan_cli.run.checkpoints import Images
+from wgan_cli.run.session import Run, save
+from wgan_cli.settings import Settings
 from wgan_cli.training.ema import ema_of
 from wgan_cli.training.loop import Rules, train
 from wgan_cli.training.schedule import CriticSchedule
@@ -159,3 +164,36 @@ def bits(value: Any, path: str = "") -> dict[str, Any]:
 def weights(network: nn.Module) -> dict[str, Any]:
     """The exact bytes of a network's parameters, without its buffers."""
     return bits(dict(network.named_parameters()))
+
+
+# A whole run, as a configuration says it.
+PLAIN: dict[str, Any] = {
+    "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": None, "clip_value": None,
+    "generator_batch_size": None, "critic_warmup": None,
+    "ema": True, "device": "cpu", "precision": "fp32", "seed": 5, "resume": None, "dry_run": False,
+    "log": {"every": 1}, "sample": {"every": 1}, "deterministic": False,
+    "checkpoint": {"every": 1, "every_minutes": None, "keep": None},
+    "dataset": {"name": "glyphs", "image_size": 12, "channels": 3, "limit": 14},
+    "generator": {"name": "mlp", "latent_dim": 3, "hidden_sizes": [6, 5], "normalization": "batch"},
+    "critic": {"name": "mlp", "hidden_sizes": [6, 5]},
+    "loss": {"name": "wasserstein"},
+    "constraint": {"name": "clip", "clip_value": 0.2},
+    "optimizer": {"name": "rmsprop", "learning_rate": 0.01},
+}  # fmt: skip
+
+
+def settings(**changed: Any) -> Settings:
+    """The plain run's, but for what is changed."""
+    return bind(Settings, {**PLAIN, **changed})
+
+
+def saved(run: Run, path: Path) -> Path:
+    """Write a checkpoint of a run; return the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(run, path)
+    return path
+
+
+def images_info(channels: int = 1, size: int = SIZE, num_classes: int | None = None) -> Images:
+    """What a checkpoint says of noise."""
+    return Images((channels, size, size), num_classes, count=14, digest="14 images of noise")

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tests.builders import bits
-from wgan_cli.cli import sample, train
+from wgan_cli.cli.main import wgan_sample, wgan_train
 
 # A run of a second of training: five batches an epoch, so that two critic updates a step do not divide an epoch.
 TINY = (
@@ -30,6 +32,7 @@ TINY = (
     "device=cpu",
     "precision=fp32",
 )
+Fault = Callable[[], None]
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: a download through it fails at once, on any machine
 
 
@@ -79,24 +82,44 @@ def answer(process: "subprocess.Popen[str]") -> Answer:
 
 # Most of a short command's time goes into importing torch. So a server that has done it forks a process for each, in
 # which the console script's function runs; the script itself is what `start` starts.
+_PRELOADED = ["tests.commands", "torchvision.datasets", "wgan_cli.cli.train", "wgan_cli.restore", "wgan_cli.modes"]
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.commands", "torchvision.datasets", "wgan_cli.build", "wgan_cli.modes"])
+_one_at_a_time = threading.Lock()  # starting a process asks how others ended, and an answer can be had only once
+_forks.set_forkserver_preload(_PRELOADED)
 
 
-def forked(name: str, *words: str, cwd: Path, **variables: str) -> Answer:
-    """Run a command to its end, in a process that need not import torch any more."""
+def forked(name: str, *words: str, cwd: Path, fault: Fault | None = None, **variables: str) -> Answer:
+    """Run a command to its end, in a process that need not import torch any more.
+
+    Args:
+        name: The console script's.
+        *words: Its arguments.
+        cwd: Where it runs.
+        fault: What is done to the process before it begins; see tests.faults.
+        **variables: Of its environment.
+    """
     with tempfile.TemporaryDirectory() as said:
         out, err = Path(said, "out"), Path(said, "err")
-        process = _forks.Process(target=_be, args=(name, words, cwd, environment(cwd, **variables), out, err))
-        process.start()
-        process.join(300)
-        process.kill()
-        process.join()
+        process = _forks.Process(target=_be, args=(name, words, cwd, environment(cwd, **variables), out, err, fault))
+        with _one_at_a_time:
+            process.start()
+        if not wait([process.sentinel], 300):
+            process.kill()
+        with _one_at_a_time:
+            process.join()
         assert process.exitcode is not None
         return Answer(process.exitcode, out.read_text(), err.read_text())
 
 
-def _be(name: str, words: Sequence[str], cwd: Path, variables: Mapping[str, str], out: Path, err: Path) -> None:
+def _be(
+    name: str,
+    words: Sequence[str],
+    cwd: Path,
+    variables: Mapping[str, str],
+    out: Path,
+    err: Path,
+    fault: Fault | None,
+) -> None:
     """Become the command: its folder, environment, arguments and streams."""
     os.chdir(cwd)
     os.environ.clear()
@@ -105,12 +128,14 @@ def _be(name: str, words: Sequence[str], cwd: Path, variables: Mapping[str, str]
     for descriptor, path in enumerate((Path(os.devnull), out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
     sys.argv = [command(name), *words]
-    {"wgan-train": train.main, "wgan-sample": sample.main}[name]()
+    if fault is not None:
+        fault()
+    {"wgan-train": wgan_train, "wgan-sample": wgan_sample}[name]()
 
 
-def run(name: str, *words: str, cwd: Path, code: int = 0, **variables: str) -> Answer:
+def run(name: str, *words: str, cwd: Path, code: int = 0, fault: Fault | None = None, **variables: str) -> Answer:
     """Run a command to its end, which must come with this exit code."""
-    said = forked(name, *words, cwd=cwd, **variables)
+    said = forked(name, *words, cwd=cwd, fault=fault, **variables)
     assert said.code == code, f"exit code {said.code}\n{said.out}\n{said.err}"
     assert code == 1 or "Traceback" not in said.out + said.err, said.err
     return said

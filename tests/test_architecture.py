@@ -16,8 +16,9 @@ PACKAGE = TESTS.parent / "wgan_cli"
 
 # Which part may import which. What is not here imports nothing of ours.
 ALLOWED = {
-    "": {"build", "players"},
-    "cli": {"", "build", "export", "modes", "run", "settings", "parameters"},
+    "": {"players", "restore"},
+    "cli": {"", "build", "export", "modes", "parameters", "restore", "run", "settings"},
+    "restore": {"build", "constraints", "devices", "parameters", "players", "run", "settings", "training"},
     "build": {
         "constraints", "data", "devices", "losses", "networks", "optimizers", "parameters", "players", "run",
         "sampling", "settings", "training",
@@ -38,15 +39,17 @@ ALLOWED = {
 }  # fmt: skip
 # Modules whose tests do not lie at the mirrored place, and where they do.
 TESTED_ELSEWHERE = {
-    "__init__": "test_build",
+    "__init__": "test_restore",
     "cli/compose": "cli/test_train",
     "cli/errors": "cli/test_mistakes",
+    "cli/main": "cli/test_stops",
     "data/cache": "data/test_image_folder",
     "files": "test_images",
     "optimizers": "training/test_loop",
     "players": "networks/test_mlp",
+    "run/archive": "run/test_checkpoints",
     "run/failure": "run/test_session",
-    "run/interrupts": "run/test_session",
+    "run/interrupts": "cli/test_stops",
 }
 
 
@@ -115,9 +118,9 @@ def test_the_table_says_what_the_layout_says() -> None:
     """cli → build → run → training → {losses, constraints}, and build alone knows data, networks and optimizers."""
     users = {target: {who for who, allowed in ALLOWED.items() if target in allowed} for target in map(part, SOURCES)}
     assert users["cli"] == set()
-    assert users["build"] == {"", "cli"}
-    assert users["data"] == users["networks"] == users["optimizers"] == users["devices"] == {"build"}
-    assert users["run"] == {"cli", "build"}
+    assert users["build"] == {"cli", "restore"}
+    assert users["data"] == users["networks"] == users["optimizers"] == {"build"}
+    assert users["run"] == {"cli", "build", "restore"}
     assert {"losses", "constraints"} <= ALLOWED["training"]
     assert not ALLOWED["training"] & {"run", "images", "sampling", "settings", "parameters"}
     list(TopologicalSorter({who: allowed - {who} for who, allowed in ALLOWED.items()}).static_order())
@@ -141,12 +144,18 @@ def test_training_knows_no_files_loggers_or_progress_bars() -> None:
 def test_what_reads_the_command_line_does_not_import_torch() -> None:
     light = [name for name in SOURCES if part(name) in ("", "cli", "settings", "parameters")]
     assert len(light) > 5
-    for name in (*light, "run.failure"):
+    for name in (*light, "run.failure", "run.interrupts"):
         assert not others(name, at_import_only=True) & {"torch", "torchvision", "numpy", "PIL"}, name
 
 
 def test_the_commands_are_imported_without_torch() -> None:
     check = "import sys, wgan_cli.cli.train, wgan_cli.cli.sample; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_the_console_scripts_are_imported_without_hydra() -> None:
+    """So that a signal is answered from the first moment on."""
+    check = "import sys, wgan_cli.cli.main; assert not {'torch', 'hydra', 'yaml'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 

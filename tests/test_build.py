@@ -7,33 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import wgan_cli
-from tests.builders import bits, train_for
-from wgan_cli.build import build_run, load_generator, resume_run
+from tests.builders import PLAIN, bits, saved, settings, train_for
+from wgan_cli.build import build_run
 from wgan_cli.constraints import CONSTRAINTS, Clip
 from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.networks import GENERATORS
 from wgan_cli.networks.mlp import MLPGenerator
-from wgan_cli.parameters import SettingError, bind
+from wgan_cli.parameters import SettingError
 from wgan_cli.players import Generator
-from wgan_cli.run.checkpoints import load_checkpoint, save_checkpoint
-from wgan_cli.run.session import Run
+from wgan_cli.restore import load_generator, resume_run
+from wgan_cli.run.checkpoints import load_checkpoint
+from wgan_cli.run.folder import RunFolder
 from wgan_cli.sampling import sample_grid
-from wgan_cli.settings import Settings
 from wgan_cli.training.schedule import CriticSchedule
-
-PLAIN: dict[str, Any] = {
-    "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": None, "clip_value": None,
-    "generator_batch_size": None, "critic_warmup": None,
-    "ema": True, "device": "cpu", "precision": "fp32", "seed": 5, "resume": None, "dry_run": False,
-    "log": {"every": 1}, "sample": {"every": 1}, "checkpoint": {"every": 1},
-    "dataset": {"name": "glyphs", "image_size": 12, "channels": 3, "limit": 14},
-    "generator": {"name": "mlp", "latent_dim": 3, "hidden_sizes": [6, 5], "normalization": "batch"},
-    "critic": {"name": "mlp", "hidden_sizes": [6, 5]},
-    "loss": {"name": "wasserstein"},
-    "constraint": {"name": "clip", "clip_value": 0.2},
-    "optimizer": {"name": "rmsprop", "learning_rate": 0.01},
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -43,28 +29,6 @@ def _rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 rendered = functools.cache(DATASETS["glyphs"])
-
-
-def settings(**changed: Any) -> Settings:
-    return bind(Settings, {**PLAIN, **changed})
-
-
-def save(run: Run, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    channels, height, width = run.real.shape[1:]
-    save_checkpoint(
-        path, run.config, (channels, height, width), run.state.generator.num_classes, run.state.state_dict()
-    )
-    return path
-
-
-@pytest.fixture
-def trained(tmp_path: Path) -> tuple[Run, Path]:
-    """A run that has come a few steps, and its folder."""
-    run = build_run(settings())
-    train_for(run.state, run.rules, 7)
-    save(run, tmp_path / "run" / "checkpoints" / "last.pt")
-    return run, tmp_path / "run"
 
 
 def test_a_run_is_what_its_settings_say() -> None:
@@ -214,15 +178,15 @@ def test_training_with_classes(network: str, tmp_path: Path) -> None:
     assert "of 10 classes" in run.plan
     train_for(run.state, run.rules, 4)
     folder = tmp_path / "run"
-    file = save(run, folder / "checkpoints" / "last.pt")
-    assert load_checkpoint(file, "").num_classes == 10
+    file = saved(run, folder / "checkpoints" / "last.pt")
+    assert load_checkpoint(file, "").images.num_classes == 10
     generator = load_generator(folder)
     assert generator.num_classes == 10
     assert run.state.ema is not None
     assert bits(generator) == bits(run.state.ema)
     latents, classes = torch.randn(2, 3), torch.tensor([3, 3])
     assert not torch.equal(generator(latents, classes), generator(latents, classes + 1))
-    resumed = resume_run(folder, chosen, [])
+    resumed, _ = resume_run(RunFolder(folder), chosen, [])
     assert bits(train_for(resumed.state, resumed.rules, 5)) == bits(train_for(run.state, run.rules, 5))
 
 
@@ -285,146 +249,3 @@ def test_a_network_that_knows_no_classes(monkeypatch: pytest.MonkeyPatch) -> Non
     for key in ("num_classes", "image_size"):
         with pytest.raises(SettingError, match=f"critic.{key}: no such setting"):
             build_run(settings(critic={"name": "mlp", key: 3}))
-
-
-# From a checkpoint.
-
-
-def test_the_generator_of_a_checkpoint_is_the_average(trained: tuple[Run, Path]) -> None:
-    run, folder = trained
-    for generator in (
-        load_generator(folder),
-        wgan_cli.load_generator(str(folder)),
-        wgan_cli.load_generator(folder / "checkpoints" / "last.pt"),
-    ):
-        assert run.state.ema is not None
-        assert bits(generator) == bits(run.state.ema)
-        assert bits(generator) != bits(run.state.generator)
-        assert not generator.training
-        assert generator.latent_dim == 3
-        assert not any(tensor.is_meta or tensor.requires_grad for tensor in generator.state_dict().values())
-        assert generator(torch.zeros(2, 3)).shape == (2, 3, 12, 12)
-
-
-def test_without_an_average_it_is_the_generator(tmp_path: Path) -> None:
-    run = build_run(settings(ema=False))
-    assert bits(load_generator(save(run, tmp_path / "a.pt"))) == bits(run.state.generator)
-
-
-def test_no_checkpoint(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nope"):
-        with pytest.raises(ValueError, match="checkpoint="):
-            wgan_cli.load_generator(path)
-    with pytest.raises(ValueError, match="device=banana"):
-        wgan_cli.load_generator(tmp_path, device="banana")
-
-
-def crafted(path: Path, **changes: Any) -> Path:
-    """Write a checkpoint whose parts were exchanged."""
-    content = torch.load(save(build_run(settings()), path), weights_only=True)
-    torch.save({**content, **changes}, path)
-    return path
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"config": {"generator": {**PLAIN["generator"], "hidden_sizes": [6, 6]}}},
-        {"config": {"generator": {**PLAIN["generator"], "name": "os.system"}}},
-        {"config": {"generator": {**PLAIN["generator"], "_target_": "os.system"}}},
-        {"config": {"generator": {**PLAIN["generator"], "latent_dim": 10**9}}},
-        {"config": {}},
-        {"state": {"ema": {}, "generator": {}}},
-        {"state": {"generator": {"last.weight": torch.zeros(1)}}},
-        {"num_classes": 10},
-        {"num_classes": -1},
-        {"num_classes": 0},
-        {"num_classes": "a"},
-        {"image_shape": (1, 12, 12)},
-        {"image_shape": (3, "a", 12)},
-        {"image_shape": ()},
-        {"state": [1]},
-        {"config": {"generator": 3}},
-        {"image_shape": 3},
-    ],
-    ids=str,
-)
-def test_a_crafted_checkpoint_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
-    path = crafted(tmp_path / "a.pt", **changes)
-    with pytest.raises(SettingError) as refused:
-        load_generator(path)
-    assert refused.value.key == "checkpoint"
-
-
-def test_huge_networks_are_not_allocated(tmp_path: Path) -> None:
-    """A hundred layers of 16,384 by 16,384: 107 GB, if anybody believed it."""
-    huge = {**PLAIN["generator"], "hidden_sizes": [16384] * 100}
-    with pytest.raises(SettingError, match="does not hold the generator that it describes"):
-        load_generator(crafted(tmp_path / "a.pt", config={"generator": huge}))
-
-
-def test_tensors_larger_than_their_file_are_refused(tmp_path: Path) -> None:
-    """The weights have the right shape, 400 million numbers, and are one number that is repeated."""
-    wide = {"name": "mlp", "latent_dim": 16384, "hidden_sizes": [16384], "normalization": "none"}
-    shapes = {
-        "layers.0.weight": (16384, 16384), "layers.0.bias": (16384,), "last.weight": (432, 16384), "last.bias": (432,)
-    }  # fmt: skip
-    weights = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
-    path = crafted(tmp_path / "a.pt", config={"generator": wide}, state={"ema": weights})
-    assert path.stat().st_size < 100_000
-    with pytest.raises(SettingError):
-        load_generator(path)
-
-
-# Going on.
-
-
-def test_a_run_goes_on_from_its_checkpoint_alone(trained: tuple[Run, Path]) -> None:
-    run, folder = trained
-    other = settings(epochs=9, batch_size=2, seed=77, generator={"name": "dcgan"}, max_minutes=3.0)
-    resumed = resume_run(folder, other, ["resume", "epochs", "max_minutes"])
-    assert bits(resumed.state) == bits(run.state)
-    assert (resumed.cadence.epochs, resumed.max_minutes, resumed.batch_size, resumed.seed) == (9, 3.0, 4, 5)
-    assert resumed.config == {**run.config, "epochs": 9}  # max_minutes is this process's
-    assert bits(train_for(resumed.state, resumed.rules, 5)) == bits(train_for(run.state, run.rules, 5))
-
-
-@pytest.mark.parametrize("key", ["log.every", "sample.every", "checkpoint.every", "max_steps", "device", "precision"])
-def test_what_a_resumed_run_may_change(key: str, trained: tuple[Run, Path]) -> None:
-    _, folder = trained
-    changed = {"every": 5} if "." in key else {"max_steps": 50, "device": "cpu", "precision": "bf16"}[key]
-    top = key.partition(".")[0]
-    resumed = resume_run(folder, settings(**{top: changed}), [key])
-    assert resumed.config[top] == changed
-
-
-@pytest.mark.parametrize(
-    "key", ["loss", "seed", "critic.hidden_sizes", "batch_size", "ema", "n_critic", "dataset.limit"]
-)
-def test_what_it_may_not(key: str, trained: tuple[Run, Path]) -> None:
-    _, folder = trained
-    with pytest.raises(SettingError, match=rf"resume=.*keeps its {key}; it may change epochs"):
-        resume_run(folder, settings(), ["epochs", key])
-
-
-def test_a_checkpoint_that_does_not_fit_itself(trained: tuple[Run, Path]) -> None:
-    _, folder = trained
-    last = folder / "checkpoints" / "last.pt"
-    content = torch.load(last, weights_only=True)
-    content["state"]["critic"].popitem()
-    torch.save(content, last)
-    with pytest.raises(SettingError, match="does not fit") as refused:
-        resume_run(folder, settings(), [])
-    assert refused.value.key == "resume"
-
-
-def test_settings_of_a_checkpoint_are_checked_like_any_others(trained: tuple[Run, Path]) -> None:
-    _, folder = trained
-    last = folder / "checkpoints" / "last.pt"
-    content = torch.load(last, weights_only=True)
-    for config in ({**content["config"], "batch_size": 0}, {**content["config"], "loss": {"name": "os.system"}}, {}):
-        torch.save({**content, "config": config}, last)
-        with pytest.raises(SettingError):
-            resume_run(folder, settings(), [])
-    torch.save(content, last)
-    assert load_checkpoint(last, "").config == content["config"]

@@ -1,7 +1,9 @@
+import os
+
 import pytest
 import torch
 
-from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision
+from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision, use_deterministic_algorithms
 from wgan_cli.parameters import SettingError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -75,3 +77,15 @@ def test_half_of_the_free_memory_is_left_to_training(monkeypatch: pytest.MonkeyP
     assert fits(10**18, CPU)
     assert fits(499, CUDA)
     assert not fits(501, CUDA)
+
+
+def test_deterministic_algorithms_are_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        use_deterministic_algorithms(True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        use_deterministic_algorithms(False)
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert not torch.are_deterministic_algorithms_enabled()

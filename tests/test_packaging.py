@@ -40,8 +40,8 @@ def test_the_wheel_holds_all_that_is_needed_and_no_more(wheel: Path) -> None:
         entry_points = archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
         licences = [name for name in archive.namelist() if name.endswith("LICENSE")]
     assert licences
-    assert "wgan-train = wgan_cli.cli.train:main" in entry_points
-    assert "wgan-sample = wgan_cli.cli.sample:main" in entry_points
+    assert "wgan-train = wgan_cli.cli.main:wgan_train" in entry_points
+    assert "wgan-sample = wgan_cli.cli.main:wgan_sample" in entry_points
     sources = {f"wgan_cli/{name}" for name in names(CHECKOUT / "wgan_cli") if name.endswith((".py", "py.typed"))}
     options = {f"wgan_cli/conf/{name}" for name in names(CONF_DIR)}
     assert {"wgan_cli/py.typed", "wgan_cli/conf/train.yaml", "wgan_cli/conf/loss/hinge.yaml"} <= held

@@ -26,6 +26,6 @@ def load_generator(path: str | Path, device: str = "cpu") -> "Generator":
     Raises:
         ValueError: If there is no checkpoint, or it cannot be used.
     """
-    from wgan_cli.build import load_generator as load  # imports torch, which --help must not wait for
+    from wgan_cli.restore import load_generator as load  # imports torch, which --help must not wait for
 
     return load(path, device)

@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,18 +14,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from wgan_cli.constraints import CONSTRAINTS, Clip, Constraint
 from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.data.batches import Batches
-from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision
+from wgan_cli.data.download import nothing_fetched
+from wgan_cli.devices import autocast, fits, resolve_device, resolve_precision, use_deterministic_algorithms
 from wgan_cli.losses import LOSSES
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import SettingError, bind, checked, choose
 from wgan_cli.players import Generator
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.run.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+from wgan_cli.run.checkpoints import Checkpoint, Images
 from wgan_cli.run.plan import describe_run
 from wgan_cli.run.session import Run
 from wgan_cli.sampling import GRID_IMAGES
-from wgan_cli.settings import CHANGEABLE, DatasetUse, Settings
+from wgan_cli.settings import OF_THIS_PROCESS, DatasetUse, Settings
 from wgan_cli.training.ema import ema_of
 from wgan_cli.training.loop import Rules
 from wgan_cli.training.schedule import CriticSchedule
@@ -41,54 +42,106 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         checkpoint: Where a run goes on from, or None for a new one.
 
     Raises:
-        SettingError: If a setting cannot be used, alone or beside another.
+        SettingError: If a setting cannot be used, alone or beside another, or the images are not those that the
+            checkpoint's run was trained on.
     """
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
-    constraint, settings, schedule = _resolve_constraint(settings)
+    use_deterministic_algorithms(settings.deterministic)
+    settings = settled(settings)
+    constraint = bind(choose(CONSTRAINTS, settings.constraint, "constraint"), settings.constraint, "constraint")
     loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
     _check_parts(settings)
 
-    generator_batch_size = settings.generator_batch_size or settings.batch_size
-    settings = replace(settings, generator_batch_size=generator_batch_size)
-    dataset, use = _load_dataset(settings)
-    streams = Streams(settings.seed, device)
-    images, generator_images = _build_batches(dataset, use, (settings.batch_size, generator_batch_size), streams)
-    cadence = Cadence(
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
-        updates_per_epoch=images.per_epoch,
-        schedule=schedule,
-        log_every=settings.log.every,
-        sample_every=settings.sample.every,
-        checkpoint_every=settings.checkpoint.every,
+    # A checkpoint may come from anybody, and so may the name of the folder in it: nothing is written there.
+    with nothing_fetched() if checkpoint else nullcontext():
+        dataset, use = _load_dataset(settings)
+    images = Images(
+        shape=(dataset.train.shape[1], dataset.train.shape[2], dataset.train.shape[3]),
+        num_classes=dataset.num_classes if use.conditional else None,
+        count=len(dataset.train),
+        digest=dataset.digest(),
     )
-    num_classes = dataset.num_classes if use.conditional else None
-    state = _build_state(settings, tuple(dataset.train.shape[1:]), num_classes, constraint, streams, cadence)
+    if checkpoint is not None and checkpoint.images != images:
+        raise SettingError("resume", settings.resume, _other_images(settings.dataset, checkpoint.images, images))
+    streams = Streams(settings.seed, device)
+    sizes = settings.batch_size, settings.generator_batch_size or settings.batch_size
+    batches, generator_batches = _build_batches(dataset, use, sizes, streams)
+    cadence = build_cadence(settings, images.count)
+    state = _build_state(settings, images, constraint, streams, cadence)
     if checkpoint is not None:
-        _restore(state, checkpoint, settings.resume)
+        _restore(state, checkpoint, cadence, settings.resume)
     rules = Rules(
         loss=loss,
         constraint=constraint,
-        schedule=schedule,
-        generator_batch_size=generator_batch_size,
-        images=images,
-        generator_images=generator_images,
+        schedule=cadence.schedule,
+        generator_batch_size=sizes[1],
+        images=batches,
+        generator_images=generator_batches,
         streams=streams,
         autocast=autocast(precision, device),
     )
-    # What holds for this process only is not the run's: one that goes on is not to be stopped again unasked.
-    config = asdict(replace(settings, resume=None, dry_run=False, max_minutes=None))
     return Run(
-        config=config,
+        config=stored(settings),
         state=state,
         rules=rules,
         cadence=cadence,
         batch_size=settings.batch_size,
         max_minutes=settings.max_minutes,
+        save_minutes=settings.checkpoint.every_minutes,
+        keep=settings.checkpoint.keep,
         seed=settings.seed,
+        images=images,
         real=dataset.train[:GRID_IMAGES].clone(),
         plan=describe_run(asdict(settings), state, cadence, dataset.train, precision),
+    )
+
+
+def settled(settings: Settings) -> Settings:
+    """Return the settings that are in force, where null leaves it to another setting.
+
+    Raises:
+        SettingError: If the constraint cannot be used, or ``clip_value`` or ``critic_warmup`` beside it.
+    """
+    part = choose(CONSTRAINTS, settings.constraint, "constraint")
+    chosen = dict(settings.constraint)
+    if settings.clip_value is not None:
+        if not issubclass(part, Clip):
+            allowed = (
+                f"constraint={chosen['name']} does not clip; clip_value=null leaves it out, or choose constraint=clip"
+            )
+            raise SettingError("clip_value", settings.clip_value, allowed)
+        chosen["clip_value"] = settings.clip_value
+    constraint = bind(part, chosen, "constraint")
+    if (warmup := settings.critic_warmup) is not None and not warmup.steps and warmup.every is None:
+        raise SettingError("critic_warmup", asdict(warmup), "would never happen; it needs steps, every or both")
+    return replace(
+        settings,
+        constraint=chosen,
+        clip_value=constraint.clip_value if isinstance(constraint, Clip) else None,
+        n_critic=settings.n_critic or constraint.usual_n_critic,
+        generator_batch_size=settings.generator_batch_size or settings.batch_size,
+    )
+
+
+def stored(settings: Settings) -> dict[str, Any]:
+    """Return settings as a checkpoint keeps them, which is without what holds for one process only."""
+    return asdict(replace(settings, **OF_THIS_PROCESS))
+
+
+def build_cadence(settings: Settings, image_count: int) -> Cadence:
+    """Say what is due when, from settled settings and the number of training images."""
+    schedule = CriticSchedule(settings.n_critic or 1)
+    if (warmup := settings.critic_warmup) is not None:
+        schedule = CriticSchedule(schedule.n_critic, warmup.updates, warmup.steps, warmup.every)
+    return Cadence(
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        updates_per_epoch=max(1, image_count // settings.batch_size),
+        schedule=schedule,
+        log_every=settings.log.every,
+        sample_every=settings.sample.every,
+        checkpoint_every=settings.checkpoint.every,
     )
 
 
@@ -131,18 +184,13 @@ def _build_batches(
 
 
 def _build_state(
-    settings: Settings,
-    image_shape: tuple[int, ...],
-    num_classes: int | None,
-    constraint: Constraint,
-    streams: Streams,
-    cadence: Cadence,
+    settings: Settings, images: Images, constraint: Constraint, streams: Streams, cadence: Cadence
 ) -> TrainingState:
     """Build the players, each from a random stream of its own, and their optimizers."""
     streams.seed_global("network weights", 0)
-    generator = build_generator(settings.generator, image_shape, num_classes)
+    generator = build_generator(settings.generator, images)
     streams.seed_global("network weights", 1)
-    critic = _build_critic(settings.critic, image_shape, num_classes, constraint)
+    critic = build_critic(settings.critic, images, constraint)
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
     layers = [*generator.modules(), *critic.modules()]
@@ -164,129 +212,30 @@ def _build_state(
     return state
 
 
-def build_generator(
-    settings: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None = None
-) -> Generator:
-    """Build a generator for images of a shape (channels, size, size), from the registry alone.
+def build_generator(settings: Mapping[str, Any], images: Images) -> Generator:
+    """Build a generator of such images, from the registry alone.
 
     Args:
         settings: Its name, and its own settings.
-        image_shape: (channels, size, size).
-        num_classes: Of the images, or None where the generator is to know none.
+        images: Say which shape they have, and how many classes the generator is to know.
 
     Raises:
         SettingError: If its settings cannot be used.
     """
     part = choose(GENERATORS, settings, "generator")
-    generator = bind(part, settings, "generator", **_supplied(part, image_shape, num_classes))
-    generator.num_classes = num_classes  # which one of a user's own need not have remembered
+    generator = bind(part, settings, "generator", **_supplied(part, images))
+    generator.num_classes = images.num_classes  # which one of a user's own need not have remembered
     return generator
 
 
-def _supplied(
-    part: Callable[..., object], image_shape: tuple[int, ...], num_classes: int | None
-) -> dict[str, int | None]:
-    """Return what a network gets beside its settings; one that knows nothing of classes is not told of them."""
-    supplied = {"image_size": image_shape[1], "channels": image_shape[0]}
-    return supplied | ({"num_classes": num_classes} if _knows_classes(part) else {})
-
-
-def _knows_classes(part: Callable[..., object]) -> bool:
-    return "num_classes" in inspect.signature(part).parameters
-
-
-def resume_run(folder: Path, changed: Settings, given: list[str]) -> Run:
-    """Build the run that goes on where a folder's last checkpoint ends.
-
-    Args:
-        folder: A run's folder.
-        changed: The settings of the command line, of which only those count that a resumed run may change.
-        given: The keys that the command line names.
+def build_critic(settings: Mapping[str, Any], images: Images, constraint: Constraint) -> nn.Module:
+    """Build a critic of such images under a constraint, from the registry alone.
 
     Raises:
-        SettingError: If there is nothing to go on with, or a key is given that must stay as it was.
+        SettingError: If its settings cannot be used, or not under this constraint.
     """
-    file = find_checkpoint(folder, "resume")
-    if not folder.is_dir():
-        raise SettingError("resume", folder, "is no folder; give the folder of a run")
-    checkpoint = load_checkpoint(file, "resume")
-    settings = bind(Settings, checkpoint.config)
-    allowed = {}
-    for key in given:
-        top = key.partition(".")[0]
-        if top == "resume":
-            continue
-        if top not in CHANGEABLE:
-            raise SettingError(
-                "resume", folder, f"a run that goes on keeps its {key}; it may change {', '.join(CHANGEABLE)}"
-            )
-        allowed[top] = getattr(changed, top)
-    return build_run(replace(settings, **allowed, resume=str(folder)), checkpoint)
-
-
-def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint") -> Generator:
-    """Load the trained generator from a checkpoint, ready to draw images.
-
-    Args:
-        path: A checkpoint file, or the folder of a run, whose newest checkpoint counts.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
-        key: What to call the path in messages.
-
-    Returns:
-        The averaged generator where there is one, in eval mode: latents (batch, generator.latent_dim), N(0, I), to
-        float32 images (batch, channels, height, width) in [-1, 1].
-
-    Raises:
-        SettingError: If there is no checkpoint, or it cannot be used.
-    """
-    target = resolve_device(device)
-    file = find_checkpoint(Path(path), key)
-    checkpoint = load_checkpoint(file, key)
-    try:
-        weights = checkpoint.state["ema"] or checkpoint.state["generator"]
-        with torch.device("meta"):  # nothing is allocated before the shapes have been compared
-            generator = build_generator(checkpoint.config["generator"], checkpoint.image_shape, checkpoint.num_classes)
-        expected = generator.state_dict()
-        if any(weight.dtype != expected[name].dtype for name, weight in weights.items() if name in expected):
-            raise TypeError("its weights are of another type")
-        generator.load_state_dict(weights, assign=True)
-    except (SettingError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SettingError(key, path, f"does not hold the generator that it describes ({reason})") from error
-    return generator.to(target).eval().requires_grad_(False)
-
-
-def _resolve_constraint(settings: Settings) -> tuple[Constraint, Settings, CriticSchedule]:
-    """Build the constraint, and settle what ``n_critic: null`` and ``clip_value: null`` leave to it.
-
-    Returns:
-        The constraint, the settings that are in force, and how many critic updates come before each step.
-    """
-    part = choose(CONSTRAINTS, settings.constraint, "constraint")
-    chosen = dict(settings.constraint)
-    if settings.clip_value is not None:
-        if not issubclass(part, Clip):
-            allowed = (
-                f"constraint={chosen['name']} does not clip; clip_value=null leaves it out, or choose constraint=clip"
-            )
-            raise SettingError("clip_value", settings.clip_value, allowed)
-        chosen["clip_value"] = settings.clip_value
-    constraint = bind(part, chosen, "constraint")
-    clip_value = constraint.clip_value if isinstance(constraint, Clip) else None
-    n_critic = settings.n_critic or constraint.usual_n_critic
-    schedule = CriticSchedule(n_critic)
-    if (warmup := settings.critic_warmup) is not None:
-        if not warmup.steps and warmup.every is None:
-            raise SettingError("critic_warmup", asdict(warmup), "would never happen; it needs steps, every or both")
-        schedule = CriticSchedule(n_critic, warmup.updates, warmup.steps, warmup.every)
-    return constraint, replace(settings, constraint=chosen, clip_value=clip_value, n_critic=n_critic), schedule
-
-
-def _build_critic(
-    settings: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None, constraint: Constraint
-) -> nn.Module:
     part = choose(CRITICS, settings, "critic")
-    critic = bind(part, settings, "critic", **_supplied(part, image_shape, num_classes))
+    critic = bind(part, settings, "critic", **_supplied(part, images))
     if constraint.penalizes_gradients and any(isinstance(module, _BatchNorm) for module in critic.modules()):
         raise SettingError(
             "critic.normalization",
@@ -295,6 +244,16 @@ def _build_critic(
             "use critic.normalization=layer or none",
         )
     return constraint.wrap(critic)
+
+
+def _supplied(part: Callable[..., object], images: Images) -> dict[str, int | None]:
+    """Return what a network gets beside its settings; one that knows nothing of classes is not told of them."""
+    supplied: dict[str, int | None] = {"image_size": images.shape[1], "channels": images.shape[0]}
+    return supplied | ({"num_classes": images.num_classes} if _knows_classes(part) else {})
+
+
+def _knows_classes(part: Callable[..., object]) -> bool:
+    return "num_classes" in inspect.signature(part).parameters
 
 
 def _check_parts(settings: Settings) -> None:
@@ -312,9 +271,29 @@ def _check_parts(settings: Settings) -> None:
     checked(choose(OPTIMIZERS, settings.optimizer, "optimizer"), settings.optimizer, "optimizer", players)
 
 
-def _restore(state: TrainingState, checkpoint: Checkpoint, folder: str | None) -> None:
+def _other_images(dataset: Mapping[str, Any], then: Images, now: Images) -> str:
+    """Say how the images differ from those that a run began with."""
+    where = f" in {dataset['root']}" if "root" in dataset else ""
+    if then.count != now.count:
+        how = f"there were {then.count:,} to train on, and now there are {now.count:,}"
+    elif (then.shape, then.num_classes) != (now.shape, now.num_classes):
+        how = f"they were {then.shape} of {then.num_classes} classes, and now {now.shape} of {now.num_classes}"
+    else:
+        how = f"there are {now.count:,} as before, and not the same ones, or they are decoded to other pixels"
+    return f"the images of dataset {dataset['name']}{where} have changed since the checkpoint: {how}"
+
+
+def _restore(state: TrainingState, checkpoint: Checkpoint, cadence: Cadence, folder: str | None) -> None:
+    """Load a checkpoint's state.
+
+    Raises:
+        SettingError: If it is that of another run than the checkpoint describes.
+    """
     try:
         state.load_state_dict(checkpoint.state)
+        expected = cadence.schedule.updates_until(state.step) + state.critic_updates_in_step
+        if state.critic_updates != expected or state.critic_updates_in_step > cadence.schedule.updates_in(state.step):
+            raise ValueError(f"{state.critic_updates:,} critic updates do not make {state.step:,} steps")
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise SettingError(

@@ -1,5 +1,6 @@
 """Which device and which precision a run gets."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -39,6 +40,13 @@ def resolve_precision(precision: Literal["auto", "fp32", "bf16"], device: torch.
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "fp32"
+
+
+def use_deterministic_algorithms(wanted: bool) -> None:
+    """Let CUDA use only algorithms that give the same bits each time; on the CPU all that we use do."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS may not, on several streams
+    torch.use_deterministic_algorithms(wanted)
 
 
 def autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

@@ -1,8 +1,11 @@
 """Files that are written whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PARTIAL = ".partial"  # what a killed process may leave ends so, and begins with a dot
 
 
 @contextmanager
@@ -12,9 +15,12 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If there can be no such file.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        error.filename = os.fspath(path)  # a write that fails does not say where
+        raise
     finally:
         partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing, too

@@ -24,6 +24,14 @@ class Every:
 
 
 @dataclass(frozen=True)
+class CheckpointEvery(Every):
+    """How often the state is saved, in epochs and in minutes, and how many of the epochs' files stay."""
+
+    every_minutes: Annotated[float, Range(above=0)] | None
+    keep: AtLeastOne | None
+
+
+@dataclass(frozen=True)
 class DatasetUse:
     """What every dataset can be told beside what its own part takes: how training uses the images."""
 
@@ -55,12 +63,13 @@ class Settings:
     ema: bool
     device: str
     precision: Literal["auto", "fp32", "bf16"]
+    deterministic: bool
     seed: Seed
     resume: str | None
     dry_run: bool
     log: Every
     sample: Every
-    checkpoint: Every
+    checkpoint: CheckpointEvery
     dataset: Part
     generator: Part
     critic: Part
@@ -69,6 +78,8 @@ class Settings:
     optimizer: Part
 
 
+# What is of this process alone, and kept in no checkpoint.
+OF_THIS_PROCESS: dict[str, Any] = {"resume": None, "dry_run": False, "max_minutes": None}
 # What the command line may change in a run that goes on; everything else is the checkpoint's.
 CHANGEABLE = ("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run")
 

@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,28 +12,35 @@ from typing import Any
 import pytest
 import torch
 
-from tests.builders import bits, make_rules, make_state, train_for
+from tests.builders import bits, images_info, make_rules, make_state, train_for
 from wgan_cli.parameters import SettingError
-from wgan_cli.run.checkpoints import find_checkpoint, link_checkpoint, load_checkpoint, save_checkpoint
+from wgan_cli.run import archive
+from wgan_cli.run.checkpoints import (
+    Checkpoint,
+    link_checkpoint,
+    load_checkpoint,
+    newest_checkpoint,
+    peek,
+    save_checkpoint,
+)
 from wgan_cli.run.failure import RunFailedError
 
 CONFIG: dict[str, Any] = {"seed": 3, "optimizer": {"betas": (0.0, 0.9), "critic_learning_rate": None}, "name": "ä"}
-SHAPE = (1, 12, 12)
 
 
 def save(path: Path, updates: int = 3) -> Path:
     """Write the state after so many updates of a small run."""
     state = train_for(make_state(ema=True, optimizer="adam"), make_rules(), updates)
-    save_checkpoint(path, CONFIG, SHAPE, None, state.state_dict())
+    save_checkpoint(path, Checkpoint(CONFIG, images_info(), state.state_dict()))
     return path
 
 
 def test_round_trip(tmp_path: Path) -> None:
     state = train_for(make_state(ema=True, optimizer="adam"), make_rules(), 5)
-    save_checkpoint(tmp_path / "a.pt", CONFIG, SHAPE, None, state.state_dict())
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(CONFIG, images_info(), state.state_dict()))
     loaded = load_checkpoint(tmp_path / "a.pt", "checkpoint")
     assert loaded.config == CONFIG
-    assert loaded.image_shape == SHAPE
+    assert loaded.images == images_info()
     assert bits(loaded.state) == bits(state)
     assert {"wgan-cli", "torch"} <= loaded.versions.keys()
     other = make_state(ema=True, optimizer="adam", seed=1)
@@ -88,7 +96,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         fail(patch)
-        with pytest.raises(RunFailedError, match=r"could not save .*a\.pt, .* MB: No space left on device"):
+        with pytest.raises(RunFailedError, match=r"could not save .*a\.pt, which needs .* MB: No space left on device"):
             save(path, updates=5)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
@@ -150,14 +158,23 @@ def empty(path: Path) -> None:
 
 
 def truncated(path: Path) -> None:
-    data = save(path).read_bytes()
+    tear(save(path))
+
+
+def tear(path: Path) -> None:
+    data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
 
 
 def flipped_bit(path: Path) -> None:
+    flip(save(path))
+
+
+def flip(path: Path) -> None:
     """One bit of the middle of the largest tensor."""
-    with zipfile.ZipFile(save(path)) as archive:
-        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    with zipfile.ZipFile(path) as archive:
+        tensors = [entry for entry in archive.infolist() if "/data/" in entry.filename]
+        largest = max(tensors, key=lambda entry: entry.file_size)
     data = bytearray(path.read_bytes())
     (name_length, extra_length) = struct.unpack_from("<HH", data, largest.header_offset + 26)
     data[largest.header_offset + 30 + name_length + extra_length + largest.file_size // 2] ^= 1
@@ -193,7 +210,7 @@ def other_dictionary(path: Path) -> None:
 
 
 def other_format(path: Path) -> None:
-    torch.save({"format": 99, "config": {}, "image_shape": SHAPE, "state": {}, "versions": {}}, path)
+    torch.save({"format": 99, "config": {}, "images": {}, "state": {}, "versions": {}}, path)
 
 
 def zipped_payload(path: Path) -> None:
@@ -238,7 +255,7 @@ def test_the_payload_would_have_worked(tmp_path: Path) -> None:
         "config",
         "state",
         "format",
-        "image_shape",
+        "images",
         "versions",
     ],
 )
@@ -259,22 +276,64 @@ def test_what_never_ends_is_refused_at_once(tmp_path: Path) -> None:
     endless.append(endless)
     for name, part in (("doubled", doubled), ("endless", endless)):
         content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-        content["state"] = {"ema": part}
+        content["state"]["ema"] = part
         torch.save(content, tmp_path / f"{name}.pt")
-        assert load_checkpoint(tmp_path / f"{name}.pt", "resume").state.keys() == {"ema"}  # read, and harmless
+        assert isinstance(load_checkpoint(tmp_path / f"{name}.pt", "resume").state["ema"], list)  # read, and harmless
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.zeros(1).expand(10**12),
+        lambda: torch.zeros(4096)[:1].expand(64, 64),
+        lambda: torch.zeros(9).as_strided((3, 3), (2, 1)),
+        lambda: torch.zeros(4, device="meta"),
+        lambda: torch.zeros(4).to_sparse(),
+        lambda: torch.quantize_per_tensor(torch.zeros(4), 0.1, 0, torch.qint8),
+    ],
+    ids=["stride 0", "stride 0 in a large memory", "overlapping", "meta", "sparse", "quantised"],
+)
+def test_tensors_that_are_not_what_they_claim_to_be(make: Callable[[], torch.Tensor], tmp_path: Path) -> None:
+    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
+    with warnings.catch_warnings(action="ignore"):  # that torch will have no quantised ones some day
+        content["state"]["x"] = [make()]
+        torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(SettingError, match="not what they claim to be"):
+        load_checkpoint(tmp_path / "a.pt", "resume")
 
 
 @pytest.mark.parametrize(
     "tensor",
-    [torch.zeros(1).expand(10**12), torch.zeros(4, device="meta")],
-    ids=["stride 0", "meta"],
-)
-def test_tensors_that_are_not_what_they_claim_to_be(tensor: torch.Tensor, tmp_path: Path) -> None:
+    [torch.zeros(2, 3), torch.zeros(2, 3).T, torch.zeros(2, 1, 4), torch.zeros(()), torch.zeros(0, 3),
+     torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)],
+    ids=lambda tensor: str(tuple(tensor.shape)),
+)  # fmt: skip
+def test_tensors_of_any_order_in_memory_may_be_saved(tensor: torch.Tensor, tmp_path: Path) -> None:
     content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-    content["config"]["x"] = [tensor]
+    content["state"]["x"] = tensor
     torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(SettingError, match="not what they claim to be"):
-        load_checkpoint(tmp_path / "a.pt", "resume")
+    assert load_checkpoint(tmp_path / "a.pt", "resume").state["x"].stride() == tensor.stride()
+
+
+def test_settings_are_no_tensors(tmp_path: Path) -> None:
+    """Comparing one of 10¹² equal numbers with a setting would take as many bytes."""
+    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
+    for seed in (torch.zeros(1), torch.zeros(1).expand(10**12)):
+        content["config"]["seed"] = seed
+        torch.save(content, tmp_path / "a.pt")
+        with pytest.raises(SettingError, match=r"has tensors that are not|tensors where settings should be"):
+            load_checkpoint(tmp_path / "a.pt", "resume")
+        assert peek(tmp_path / "a.pt") is None
+
+
+@pytest.mark.parametrize("tenths", range(10))
+def test_a_file_that_was_cut_short_is_refused(tenths: int, tmp_path: Path) -> None:
+    data = save(tmp_path / "a.pt").read_bytes()
+    for length in (len(data) * tenths // 10, len(data) - 1 - tenths):
+        (tmp_path / "a.pt").write_bytes(data[:length])
+        with pytest.raises(SettingError, match="is no checkpoint, or a damaged one"):
+            load_checkpoint(tmp_path / "a.pt", "resume")
+        assert peek(tmp_path / "a.pt") is None
 
 
 def unchanged_or_refused(path: Path, data: bytes, flips: Iterable[tuple[int, int]]) -> int:
@@ -292,7 +351,7 @@ def unchanged_or_refused(path: Path, data: bytes, flips: Iterable[tuple[int, int
             refused += 1
         else:
             assert bits(read.state) == bits(good.state), (position, bit)
-            assert (read.config, read.image_shape) == (good.config, good.image_shape), (position, bit)
+            assert (read.config, read.images) == (good.config, good.images), (position, bit)
     return refused
 
 
@@ -320,13 +379,108 @@ def test_no_flipped_bit_in_the_directory_makes_another_content(tmp_path: Path) -
 # Finding.
 
 
+def run_with(folder: Path, **updates: int) -> dict[str, Path]:
+    """A run's folder with checkpoints after so many updates."""
+    (folder / "checkpoints").mkdir()
+    return {name: save(folder / "checkpoints" / f"{name}.pt", count) for name, count in updates.items()}
+
+
 def test_a_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
-    last = tmp_path / "checkpoints" / "last.pt"
-    last.parent.mkdir()
-    with pytest.raises(SettingError, match=r"no checkpoints/last\.pt"):
-        find_checkpoint(tmp_path, "resume")
-    last.write_bytes(b"")
-    assert find_checkpoint(tmp_path, "resume") == last
-    assert find_checkpoint(last, "resume") == last
+    with pytest.raises(SettingError, match=r"there is no checkpoints/last\.pt"):
+        newest_checkpoint(tmp_path, "resume")
     with pytest.raises(SettingError, match="does not exist"):
-        find_checkpoint(tmp_path / "nope", "resume")
+        newest_checkpoint(tmp_path / "nope", "resume")
+    last = run_with(tmp_path, epoch_0001=3, last=5)["last"]
+    for path in (tmp_path, last):
+        file, found = newest_checkpoint(path, "resume")
+        assert (file, found.state["critic_updates"]) == (last, 4)  # and one of the generator's
+
+
+@pytest.mark.parametrize("damage", [empty, tear, flip, text, Path.unlink])
+def test_the_newest_intact_one_is_used_and_the_others_are_named(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = run_with(tmp_path, epoch_0001=3, epoch_0002=6, epoch_9999=9, epoch_10000=12, last=15)
+    for name in ("last", "epoch_10000"):
+        damage(files[name])
+    file, found = newest_checkpoint(tmp_path, "resume")
+    assert (file, found.state["critic_updates"]) == (files["epoch_9999"], 6)
+    if damage is not Path.unlink:
+        (record,) = caplog.records
+        for name in ("last", "epoch_10000", "epoch_9999"):
+            assert str(files[name]) in record.message
+        with pytest.raises(SettingError, match=r"last\.pt"):  # a file that is named is that file
+            newest_checkpoint(files["last"], "resume")
+
+
+def test_an_older_one_that_is_used_is_never_used_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = run_with(tmp_path, epoch_0001=3, epoch_0002=6, last=9)
+    flip(files["last"])
+    assert newest_checkpoint(tmp_path, "resume")[0] == files["epoch_0002"]
+    assert len(caplog.records) == 1
+    tear(files["last"])
+    assert newest_checkpoint(tmp_path, "resume")[0] == files["epoch_0002"]
+    assert len(caplog.records) == 2
+
+
+def test_an_epoch_that_was_saved_and_not_yet_named_the_last_is_the_newest(tmp_path: Path) -> None:
+    files = run_with(tmp_path, epoch_0001=3, epoch_0002=6, last=3)
+    assert newest_checkpoint(tmp_path, "resume")[0] == files["epoch_0002"]
+    tear(files["epoch_0002"])
+    assert newest_checkpoint(tmp_path, "resume")[0] == files["last"]
+
+
+def test_nothing_intact(tmp_path: Path) -> None:
+    for file in run_with(tmp_path, epoch_0001=3, last=6).values():
+        tear(file)
+    message = r"has no intact checkpoint: .*last\.pt is no checkpoint, .*; nor is any other of its 2 checkpoints"
+    with pytest.raises(SettingError, match=message):
+        newest_checkpoint(tmp_path, "resume")
+
+
+def test_a_look_at_a_checkpoint_reads_no_tensors(tmp_path: Path) -> None:
+    """Weights that are not as they were are not noticed, and what cannot be read at all is."""
+    flipped_bit(tmp_path / "a.pt")
+    seen = peek(tmp_path / "a.pt")
+    assert seen is not None
+    assert (seen.config, seen.images) == (CONFIG, images_info())
+    for damage in (text, empty, truncated, bare_payload, other_format):
+        damage(tmp_path / "a.pt")
+        assert peek(tmp_path / "a.pt") is None
+    assert not (tmp_path / "owned").exists()
+
+
+def test_too_little_memory_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An intact checkpoint must not give way to an older one; of a small file it is not believed."""
+
+    def load(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    run_with(tmp_path, epoch_0001=3, last=6)
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(SettingError, match="has no intact checkpoint"):
+        newest_checkpoint(tmp_path, "resume")
+    monkeypatch.setattr(archive, "SMALL", 0)
+    with pytest.raises(MemoryError, match=r"out of memory while reading .*last\.pt"):
+        newest_checkpoint(tmp_path, "resume")
+
+
+def test_a_disk_that_fails_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    save(tmp_path / "a.pt")
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        load_checkpoint(tmp_path / "a.pt", "resume")
+
+
+def test_a_name_in_a_file_moves_no_cursor(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as packed:
+        packed.writestr("\x1b[31mEVIL", b"x")
+        packed.infolist()[0].external_attr = 0  # as in what torch writes
+    data = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "a.pt").write_bytes(data.replace(b"EVILx", b"EVILy"))
+    with pytest.raises(SettingError, match="EVIL") as refused:
+        load_checkpoint(tmp_path / "a.pt", "resume")
+    assert "\x1b" not in str(refused.value)

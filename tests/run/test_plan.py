@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.builders import CPU, make_rules, train_for, uint8_images
+from tests.builders import CPU, images_info, make_rules, train_for, uint8_images
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.run.checkpoints import save_checkpoint
-from wgan_cli.run.plan import checkpoint_bytes, describe_run
+from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
+from wgan_cli.run.plan import describe_run
+from wgan_cli.run.space import checkpoint_bytes
 from wgan_cli.training.ema import ema_of
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
@@ -29,6 +30,7 @@ CONFIG: dict[str, Any] = {
     "generator_batch_size": 4,
     "max_steps": None,
     "max_minutes": None,
+    "checkpoint": {"every": 3, "keep": None},
     "dataset": {"name": "glyphs"},
     "generator": {"name": "mlp"},
     "critic": {"name": "mlp"},
@@ -53,7 +55,7 @@ def test_checkpoints_are_as_large_as_was_said(optimizer: str, ema: bool, tmp_pat
     said = checkpoint_bytes(state)
     assert sum(p.numel() for n in (state.generator, state.critic) for p in n.parameters()) > 700_000
     train_for(state, make_rules(n_critic=1), 2)
-    save_checkpoint(tmp_path / "a.pt", CONFIG, (1, 12, 12), None, state.state_dict())
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(CONFIG, images_info(), state.state_dict()))
     assert said == pytest.approx((tmp_path / "a.pt").stat().st_size, rel=0.05)
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageSequence
 from torch import Tensor
 
-from tests.builders import bits, make_rules, make_state, uint8_images
+from tests.builders import bits, images_info, make_rules, make_state, uint8_images
 from tests.commands import checkpoint, names
 from wgan_cli.constraints import GradientPenalty, Scorer
 from wgan_cli.images import grid
@@ -50,7 +50,10 @@ def make_run(cadence: Cadence = CADENCE, state: TrainingState | None = None, **c
         "cadence": cadence,
         "batch_size": 4,
         "max_minutes": None,
+        "save_minutes": None,
+        "keep": None,
         "seed": 11,
+        "images": images_info(),
         "real": uint8_images(14),
         "plan": "",
     }
@@ -59,9 +62,14 @@ def make_run(cadence: Cadence = CADENCE, state: TrainingState | None = None, **c
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    made = RunFolder(tmp_path / "run")
-    made.create({}, [])
-    return made
+    return new_folder(tmp_path / "run")
+
+
+def new_folder(path: Path) -> RunFolder:
+    """The folder of a run that is to begin."""
+    folder = RunFolder(path)
+    with folder.begun({}, []):
+        return folder
 
 
 def rows(path: Path) -> list[dict[str, float]]:
@@ -101,7 +109,7 @@ class ToldPenalty(GradientPenalty):
 def test_what_a_run_leaves(folder: RunFolder) -> None:
     run = make_run()
     assert execute(run, folder) == "finished"
-    assert names(folder.path) - {".hydra/config.yaml", ".hydra/overrides.yaml"} == {
+    assert names(folder.path) - {".lock", ".hydra/config.yaml", ".hydra/overrides.yaml"} == {
         "metrics.csv",
         "timing.csv",
         "samples/real.png",
@@ -112,7 +120,7 @@ def test_what_a_run_leaves(folder: RunFolder) -> None:
     assert (run.state.step, run.state.critic_updates) == (6, 12)
     saved = load_checkpoint(folder.last_checkpoint, "")
     assert bits(saved.state) == bits(run.state)
-    assert (saved.config, saved.image_shape) == ({"seed": 11}, (1, 12, 12))
+    assert (saved.config, saved.images) == ({"seed": 11}, run.images)
     assert folder.last_checkpoint.samefile(folder.epoch_checkpoint(4))
     with Image.open(folder.sample("epoch_0004")) as png:
         assert np.array_equal(np.asarray(png), grid(sample(run.state.sampler, 11, GRID_IMAGES))[0].numpy())
@@ -200,11 +208,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(log_every: int, folder: RunFolde
     assert [row["step"] for row in rows(folder.metrics)] == [step for step in (1, 2, 3, 4) if step % log_every == 0]
 
 
-def test_a_run_that_fails_at_once_has_no_checkpoint(folder: RunFolder) -> None:
+def test_a_run_that_fails_at_once_has_the_checkpoint_that_it_began_with(folder: RunFolder) -> None:
     loss = Told(at=1, what=lambda value: value / 0)
-    with pytest.raises(RunFailedError, match=r"^in step 1 .* There is no checkpoint yet\.$"):
+    with pytest.raises(RunFailedError, match=r"^in step 1 .* The last good checkpoint is .*last\.pt\.$"):
         execute(make_run(loss=loss), folder)
-    assert not any(folder.last_checkpoint.parent.iterdir())
+    assert [path.name for path in folder.last_checkpoint.parent.iterdir()] == ["last.pt"]
+    assert bits(load_checkpoint(folder.last_checkpoint, "").state) == bits(make_run().state)
 
 
 def test_time_that_is_over_stops_after_an_update(folder: RunFolder) -> None:
@@ -228,8 +237,7 @@ def in_pieces(folder: RunFolder) -> Run:
 
 
 def test_many_stops_make_the_same_run(folder: RunFolder, tmp_path: Path) -> None:
-    whole = RunFolder(tmp_path / "whole")
-    whole.create({}, [])
+    whole = new_folder(tmp_path / "whole")
     straight = make_run()
     execute(straight, whole)
     pieces = in_pieces(folder)
@@ -245,8 +253,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     """Grids, rows and checkpoints after every step or never: the same weights, buffers and momenta."""
 
     def trained(every: int) -> dict[str, Any]:
-        folder = RunFolder(tmp_path / str(every))
-        folder.create({}, [])
+        folder = new_folder(tmp_path / str(every))
         state = make_state("dcgan", "adam", "spectral_norm", ema=True)
         cadence = replace(CADENCE, log_every=every, sample_every=every, checkpoint_every=every)
         execute(make_run(cadence, state, constraint="spectral_norm", loss="hinge"), folder)
@@ -294,7 +301,7 @@ def refuse(error: Exception) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory; try a smaller batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory; lower one of batch_size, generator.width"),
         (MemoryError(), "out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
         (OSError(28, "No space left on device", "metrics.csv"), "metrics.csv: no space left on device"),

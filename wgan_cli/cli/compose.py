@@ -6,6 +6,7 @@ here; sweeps and whatever only informs (--help, --cfg, completion) are left to H
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def check_flags(arguments: Sequence[str]) -> None:
         if flag.startswith("-") and flag not in FLAGS:
             setting = f"{flag.lstrip('-').replace('-', '_')}={value or '...'}"
             raise UsageError(f"{flag}: no such flag{nearest(flag, FLAGS)}; a setting is written key=value: {setting}")
+        if re.search(r"\d{1000}", value):
+            raise UsageError(f"{flag}: a number of {len(value):,} digits cannot be read")  # Python would not
         if not flag:
             raise UsageError(f"{argument!r} cannot be read; a setting is written key=value, as in n_critic=5")
 
@@ -171,3 +174,12 @@ def plain(config: DictConfig) -> dict[str, Any]:
     settings = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
     content = OmegaConf.to_container(OmegaConf.create(settings), resolve=True, throw_on_missing=True)
     return cast("dict[str, Any]", content)
+
+
+def unchanging_folder(config: Any) -> Path:
+    """Return the folder that the pattern in ``dir``, such as outputs/${now:...}/..., leads into at any time."""
+    pattern = str(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))["dir"])
+    parts = re.sub(r"\$\{now:[^{}]*\}", "${now}", pattern).split("/")
+    changing = [place for place, part in enumerate(parts) if "${now}" in part]
+    path = Path(config.dir)
+    return path.parents[len(parts) - 1 - changing[0]] if changing else path

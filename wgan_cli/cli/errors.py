@@ -9,10 +9,11 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from wgan_cli.parameters import SettingError, nearest
+from wgan_cli.parameters import SettingError, nearest, typed
 from wgan_cli.run.failure import RunFailedError
 
-BUG, REFUSED, FAILED, INTERRUPTED = 1, 2, 3, 130
+BUG, REFUSED, FAILED = 1, 2, 3
+LONGEST = 2000  # letters in a line of a message
 
 
 class UsageError(ValueError):
@@ -29,28 +30,33 @@ def exit_code(error: BaseException) -> int:
     return FAILED if isinstance(error, RunFailedError) else BUG
 
 
-def report(program: str, command: Callable[[], int]) -> None:
-    """Run a command, say what went wrong, and end the process with its exit code."""
+def answered(program: str, command: Callable[[], int]) -> int:
+    """Run a command, say what went wrong, and return the exit code."""
     try:
-        code = command()
+        return command()
     except (*USER_MISTAKES, RunFailedError) as error:
         print(f"{program}: {explain(error)}", file=sys.stderr)
-        code = exit_code(error)
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    sys.exit(code)
+        return exit_code(error)
+    except OSError as error:  # wherever it was: it is the machine's
+        print(f"{program}: could not use {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
 
 
 def explain(error: BaseException) -> str:
     """Say in a line or two what the user wrote, why it cannot be, and what can."""
+    # A name in a file may be endless, or hold what moves a terminal's cursor.
+    lines = [line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in _explanation(error).splitlines()]
+    return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
+
+
+def _explanation(error: BaseException) -> str:
     text = str(error)
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option}: no such option{nearest(option, error.options)}; there is {', '.join(error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read; a setting is written key=value, as in n_critic=5"
+        return f"{error.override!r} cannot be read; {_how_to_write(error.override)}"
     if isinstance(cause, OmegaConfBaseException) and "Could not override" in text:
         return _unknown_key(text, cause)
     if match := re.search(r"Ambiguous value for argument '(.*?)'", text) or re.search(r"argument '(.*?,.*?)'", text):
@@ -66,6 +72,14 @@ def explain(error: BaseException) -> str:
         line for line in lines if not line.startswith(("full_key:", "object_type=", "Config search path", "provider="))
     ]
     return "\n".join(lines[:2])
+
+
+def _how_to_write(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if re.fullmatch(r"[\w.]+", key, re.ASCII) and equals and value and not set(value) & set("\"'[]{}\\\n"):
+        # Hydra's grammar takes letters of English, digits and few signs.
+        return f"a value with other signs than these is quoted twice: {typed(key, value)}"
+    return "a setting is written key=value, as in n_critic=5"
 
 
 def _unknown_key(text: str, cause: OmegaConfBaseException) -> str:

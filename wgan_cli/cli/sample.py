@@ -1,21 +1,14 @@
 """The command ``wgan-sample``."""
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
 from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
-from wgan_cli.cli.errors import UsageError, report
-from wgan_cli.parameters import SettingError, bind
+from wgan_cli.cli.errors import UsageError
+from wgan_cli.parameters import SettingError, bind, path_of
 from wgan_cli.settings import SampleSettings
-
-
-def main() -> None:
-    """Run ``wgan-sample`` with the process's arguments, and exit."""
-    report("wgan-sample", lambda: sample(sys.argv[1:]))
 
 
 def sample(arguments: Sequence[str]) -> int:
@@ -38,19 +31,19 @@ def _render(config: DictConfig) -> None:
     settings = bind(SampleSettings, plain(config))
     _check_export(settings)
 
-    from wgan_cli.build import load_generator  # imports torch: not before the settings have been looked at
-    from wgan_cli.export import export
+    from wgan_cli.export import export  # imports torch: not before the settings have been looked at
     from wgan_cli.modes import write_samples
+    from wgan_cli.restore import load_generator
     from wgan_cli.run.checkpoints import is_checkpoint
     from wgan_cli.run.failure import failures
 
-    with failures():
-        checkpoint = Path(settings.checkpoint).expanduser()
+    with failures({"num_images": settings.num_images}):
+        checkpoint = path_of(settings.checkpoint, "checkpoint")
         generator = load_generator(checkpoint, settings.device)
         if settings.export is None:
             print(write_samples(generator, settings))
             return
-        out = None if settings.out is None else Path(settings.out).expanduser()
+        out = None if settings.out is None else path_of(settings.out, "out")
         if out is not None and is_checkpoint(out):
             raise SettingError("out", out, "is a checkpoint; training goes on from it, and not from what is exported")
         print(export(generator.cpu(), settings.export, out))
@@ -75,7 +68,3 @@ def _check_export(settings: SampleSettings) -> None:
         if settings.export is not None and getattr(settings, key) != value:
             allowed = f"is about images, and export={settings.export} writes none; leave one of the two out"
             raise SettingError(key, getattr(settings, key), allowed)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,25 +3,28 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
-from wgan_cli.cli.compose import check_flags, check_sweep, chosen_wins, composed, hand_to_hydra, plain
-from wgan_cli.cli.errors import BUG, UsageError, exit_code, explain, report
-from wgan_cli.parameters import bind
+from wgan_cli.cli.compose import check_flags, composed, plain, unchanging_folder
+from wgan_cli.cli.errors import UsageError
+from wgan_cli.cli.sweep import sweep
+from wgan_cli.parameters import bind, path_of, typed
+from wgan_cli.run.interrupts import stop_requests
 from wgan_cli.settings import Settings
 
+if TYPE_CHECKING:
+    from wgan_cli.run.folder import RunFolder
+    from wgan_cli.run.session import Run
+
 log = logging.getLogger("wgan_cli")
-
-
-def main() -> None:
-    """Run ``wgan-train`` with the process's arguments, and exit."""
-    report("wgan-train", lambda: train(sys.argv[1:]))
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -33,101 +36,131 @@ def train(arguments: Sequence[str]) -> int:
     _log_to_stdout()
     config = composed("train", arguments)
     if config is None:
-        return _sweep(arguments)
-    return _run(config, Path(config.hydra.run.dir), [*config.hydra.overrides.hydra, *config.hydra.overrides.task])
+        return sweep(arguments, partial(_run, once=True))
+    words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+    return _run(config, Path(config.hydra.run.dir), unchanging_folder(config.hydra.run), words)
 
 
-def _run(config: DictConfig, path: Path, overrides: list[str]) -> int:
-    """Train one run in a folder of its own, or go on in that of an earlier one; return the exit code."""
+def _run(config: DictConfig, path: Path, among: Path, words: list[str], once: bool = False) -> int:
+    """Train one run in a folder of its own, or go on in that of an earlier one; return the exit code.
+
+    Args:
+        config: As composed.
+        path: The folder of a new run.
+        among: Where ``resume=auto`` looks for an earlier one.
+        words: The settings on the command line.
+        once: Whether a finished run is enough for ``resume=auto``, wherever it is; else it is where it has the folder.
+    """
     chosen = plain(config)
     if "experiment" in chosen:
         raise UsageError("experiment: the recipe's file must begin with the line '# @package _global_'")
     settings = bind(Settings, chosen)
-
-    from wgan_cli.build import build_run, resume_run  # imports torch: not before the settings have been looked at
-    from wgan_cli.run.failure import failures
-    from wgan_cli.run.folder import RunFolder
-    from wgan_cli.run.session import execute
-
-    folder = RunFolder(path if settings.resume is None else Path(settings.resume).expanduser())
-    with failures():
-        if settings.resume is None:
-            run = build_run(settings)
-        else:
-            run = resume_run(folder.path, settings, [word.lstrip("+~").partition("=")[0] for word in overrides])
-    keys = {word.partition("=")[0] for word in overrides}
-    if {"experiment", "loss"} <= keys and not {"constraint", "optimizer"} & keys:
+    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    if {"experiment", "loss"} <= {*keys} and not {"constraint", "optimizer"} & {*keys}:
         log.info("the loss is another than the recipe's; constraint and optimizer are still the recipe's")
-    plan = f"{run.plan}\n{'results':<12}{folder.path}"
-    if settings.dry_run:
-        log.info(plan)
+
+    from wgan_cli.restore import earlier_runs  # imports torch: not before the settings have been looked at
+    from wgan_cli.run.folder import RunFolder
+
+    if settings.resume is None:
+        return _begin(settings, RunFolder(path), words)
+    if settings.resume != "auto":
+        return _go_on(settings, RunFolder(path_of(settings.resume, "resume")), keys)
+    earlier = list(earlier_runs(among, settings))
+    for folder, finished in earlier:
+        if finished and (once or folder.path == path):
+            log.info("nothing is left to do: %s is finished, and has these settings", folder.path)
+            return 0
+    for folder, finished in earlier:
+        if not finished:
+            log.info("going on in %s, which has these settings and is not finished", folder.path)
+            return _go_on(settings, folder, [])
+    log.info("there is no unfinished run with these settings in %s; this is a new one", among)
+    return _begin(settings, RunFolder(path), words)
+
+
+def _begin(settings: Settings, folder: "RunFolder", words: list[str]) -> int:
+    """Train a new run; return the exit code."""
+    from wgan_cli.build import build_run
+    from wgan_cli.run.failure import failures
+
+    with failures(asdict(settings)):
+        run = build_run(settings)
+    if not _is_to_be_trained(run, folder, settings):
         return 0
+    with stop_requests(), folder.begun(run.config, words):
+        return _train(run, folder)
+
+
+def _go_on(settings: Settings, folder: "RunFolder", keys: list[str]) -> int:
+    """Train what is left of an earlier run; return the exit code."""
+    from wgan_cli.restore import resume_run
+    from wgan_cli.run.checkpoints import link_checkpoint
+    from wgan_cli.run.failure import failures
+
+    with nullcontext() if settings.dry_run else folder.reopened():
+        with failures(asdict(settings)):
+            run, newest = resume_run(folder, settings, keys)
+            if not settings.dry_run:
+                if newest != folder.last_checkpoint:
+                    link_checkpoint(newest, folder.last_checkpoint)
+                folder.keep_epochs(run.keep)
+        if not _is_to_be_trained(run, folder, settings):
+            return 0
+        with stop_requests():
+            return _train(run, folder)
+
+
+def _is_to_be_trained(run: "Run", folder: "RunFolder", settings: Settings) -> bool:
+    """Say what is left of a run if it is not to be trained now, and whether there is room for what it will write."""
+    if settings.dry_run:
+        log.info(_plan(run, folder))
+        return False
     if run.cadence.finished(run.state):
         done = f"{run.cadence.epochs_done(run.state)} epochs and {run.state.step:,} steps are done"
         log.info("nothing is left to do: %s; a larger epochs= or max_steps= goes on", done)
-        return 0
-    if settings.resume is None:
-        folder.create(run.config, overrides)
-    with failures(), _log_to_file(folder.log):
-        log.info(plan)
-        ending = execute(run, folder)
-        go_on = f"wgan-train resume={folder.path}"
+        return False
+
+    from wgan_cli.run.space import check_space, checkpoint_bytes, checkpoint_files
+
+    files = checkpoint_files(run.state, run.cadence, run.keep)
+    key = "hydra.run.dir" if settings.resume is None else "resume"
+    if warning := check_space(folder.path, key, checkpoint_bytes(run.state), files):
+        log.warning(warning)
+    return True
+
+
+def _plan(run: "Run", folder: "RunFolder") -> str:
+    return f"{run.plan}\n{'results':<12}{folder.path}"
+
+
+def _train(run: "Run", folder: "RunFolder") -> int:
+    """Train, say how it ended, and return the exit code."""
+    from wgan_cli.run.failure import failures
+    from wgan_cli.run.logfile import log_to_file
+    from wgan_cli.run.session import execute
+
+    go_on = f"wgan-train {typed('resume', folder.path)}"
+    with failures(), log_to_file(log, folder.log, run.state.rows):
+        log.info(_plan(run, folder))
+        try:
+            ending = execute(run, folder)
+        except KeyboardInterrupt:
+            log.info("stopped at once, without saving; go on from the last checkpoint with: %s", go_on)
+            raise
         if isinstance(ending, signal.Signals):
             log.info("stopped by %s after step %d and saved; go on with: %s", ending.name, run.state.step, go_on)
             return 128 + ending
         if ending == "out of time":
             log.info("max_minutes are over after step %d; go on with: %s", run.state.step, go_on)
         else:
-            log.info("finished after step %d; draw images with: wgan-sample checkpoint=%s", run.state.step, folder.path)
+            draw = f"wgan-sample {typed('checkpoint', folder.path)}"
+            log.info("finished after step %d; draw images with: %s", run.state.step, draw)
     return 0
 
 
-def _sweep(arguments: Sequence[str]) -> int:
-    """Let Hydra run each job of a sweep, in this process, one after the other; return the exit code."""
-    if {"-m", "--multirun"} & set(arguments):
-        check_sweep("train", arguments)
-    failures: list[tuple[str, str, int]] = []
-
-    def job(config: DictConfig) -> None:
-        hydra_config = HydraConfig.get()
-        overrides = list(hydra_config.overrides.task)
-        try:
-            chosen_wins(config, hydra_config.job.config_name or "train", overrides)
-            code = _run(config, Path(hydra_config.runtime.output_dir), overrides)
-        except Exception as error:
-            reason = explain(error)
-            log.error("%s", reason, exc_info=exit_code(error) == BUG)
-            failures.append((f"{hydra_config.job.num}: {' '.join(overrides)}", reason, exit_code(error)))
-            return
-        finally:
-            _free_memory()
-            with suppress(OSError):  # it is not empty
-                Path(hydra_config.runtime.output_dir).rmdir()
-        if code:
-            raise SystemExit(code)  # a signal stopped the job, and means the sweep
-
-    try:
-        hand_to_hydra("train", job)
-    finally:
-        if failures:
-            log.error("%d of the jobs failed:", len(failures))
-        for name, reason, _ in failures:
-            log.error("  #%s\n      %s", name, reason.replace("\n", "\n      "))
-    return failures[0][2] if failures else 0
-
-
-def _free_memory() -> None:
-    """Give back what a job held, before the next one begins."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def _log_to_stdout() -> None:
+    logging.raiseExceptions = False  # a message that a full disk or a closed pipe did not take is not worth a traceback
     handler = logging.StreamHandler(sys.stdout)
     # A filter, not a level: the progress bar puts a handler in the place of this one, and copies only its filters.
     handler.addFilter(lambda record: record.levelno >= logging.INFO)
@@ -135,24 +168,3 @@ def _log_to_stdout() -> None:
     log.handlers = [handler]
     log.setLevel(logging.DEBUG)
     log.propagate = False
-
-
-@contextmanager
-def _log_to_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    try:
-        yield
-    except Exception as error:
-        trace = sys.exc_info() if exit_code(error) == BUG else None
-        # To the file alone: whoever catches the error says it on the terminal.
-        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), trace))
-        raise
-    finally:
-        log.removeHandler(handler)
-        handler.close()
-
-
-if __name__ == "__main__":
-    main()

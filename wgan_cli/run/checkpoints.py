@@ -1,22 +1,49 @@
 """Checkpoints: written whole or not at all, read without running anything that they say."""
 
 import io
+import logging
 import os
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from wgan_cli.files import whole
 from wgan_cli.parameters import SettingError
+from wgan_cli.run.archive import read_archive, tensors_in
 from wgan_cli.run.failure import RunFailedError
+from wgan_cli.run.folder import RunFolder
+from wgan_cli.training.state import require_count
 
-FORMAT = 2
+log = logging.getLogger(__name__)
+
+FORMAT = 3
+LARGEST = 4096  # pixels along a side, classes and channels that a checkpoint may claim; all that there are have fewer
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is known of the images that a run is trained on.
+
+    Attributes:
+        shape: (channels, height, width).
+        num_classes: How many classes they have, where the networks know of classes, else None.
+        count: How many there are.
+        digest: Of all of them, and of their labels.
+    """
+
+    shape: tuple[int, int, int]
+    num_classes: int | None
+    count: int
+    digest: str
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("wgan-cli", "torch", "torchvision", "numpy", "pillow")}
 
 
 @dataclass(frozen=True)
@@ -25,39 +52,25 @@ class Checkpoint:
 
     Attributes:
         config: Every setting of the run that was in force.
-        image_shape: (channels, height, width) of the images.
-        num_classes: Of the images, where the networks know of classes, else None.
+        images: That it is trained on.
         state: ``TrainingState.state_dict()``.
         versions: Of what wrote it, by name.
     """
 
     config: dict[str, Any]
-    image_shape: tuple[int, int, int]
-    num_classes: int | None
+    images: Images
     state: dict[str, Any]
-    versions: dict[str, str]
+    versions: dict[str, str] = field(default_factory=_versions)
 
 
-def save_checkpoint(
-    path: Path,
-    config: Mapping[str, Any],
-    image_shape: tuple[int, int, int],
-    num_classes: int | None,
-    state: Mapping[str, Any],
-) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to a temporary file, flush it to the disk, and rename it into place.
 
     Raises:
         RunFailedError: If it cannot be written; what was at ``path`` before is still there.
     """
-    content = {
-        "format": FORMAT,
-        "config": dict(config),
-        "image_shape": image_shape,
-        "num_classes": num_classes,
-        "state": dict(state),
-        "versions": {name: version(name) for name in ("wgan-cli", "torch", "torchvision")},
-    }
+    # Not asdict(), which would copy every tensor.
+    content = {"format": FORMAT, **vars(checkpoint), "images": vars(checkpoint.images)}
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:
@@ -68,7 +81,7 @@ def save_checkpoint(
         _flush_folder(path.parent)
     except OSError as error:
         size = buffer.tell() / 1e6
-        raise RunFailedError(f"could not save {path}, {size:.1f} MB: {error.strerror}.") from error
+        raise RunFailedError(f"could not save {path}, which needs {size:,.2f} MB: {error.strerror}.") from error
 
 
 def link_checkpoint(existing: Path, path: Path) -> None:
@@ -78,25 +91,45 @@ def link_checkpoint(existing: Path, path: Path) -> None:
         try:
             os.link(existing, partial)
         except OSError:
-            partial.write_bytes(existing.read_bytes())
+            with partial.open("wb") as file:
+                file.write(existing.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
     _flush_folder(path.parent)
 
 
-def find_checkpoint(path: Path, key: str) -> Path:
-    """Return the checkpoint that a file or a run folder stands for: the folder's ``checkpoints/last.pt``.
+def newest_checkpoint(path: Path, key: str) -> tuple[Path, Checkpoint]:
+    """Read a checkpoint file, or the newest checkpoint of a run's folder that is intact.
+
+    Newer ones that are not are named in a warning.
+
+    Args:
+        path: A file or a folder.
+        key: The setting that named it, for messages.
+
+    Returns:
+        The file, and what is in it.
 
     Raises:
         SettingError: If there is none.
     """
-    try:
-        if not path.exists():
-            raise SettingError(key, path, "does not exist")
-        found = path / "checkpoints" / "last.pt" if path.is_dir() else path
-        if not found.is_file():
-            raise SettingError(key, path, "is no run folder with a checkpoint: there is no checkpoints/last.pt in it")
-    except OSError as error:
-        raise SettingError(key, path, f"cannot be looked at ({error.strerror})") from error
-    return found
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112 (these never raise)
+        return path, load_checkpoint(path, key)
+    folder = RunFolder(path)
+    folder.require_checkpoints(key)
+    files = _newest_first(folder)
+    damaged: list[str] = []
+    for file in files:
+        try:
+            checkpoint = _read(file)
+        except ValueError as error:
+            damaged.append(f"{file} {error}")
+            continue
+        if damaged:
+            log.warning("%s\nThe newest intact checkpoint is used instead: %s", "\n".join(damaged), file)
+        return file, checkpoint
+    others = f"; nor is any other of its {len(files)} checkpoints" if files[1:] else ""
+    raise SettingError(key, path, f"has no intact checkpoint: {damaged[0]}{others}")
 
 
 def load_checkpoint(path: Path, key: str) -> Checkpoint:
@@ -109,74 +142,71 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint:
     Raises:
         SettingError: If it is none of ours, or damaged.
     """
-    problem = _archive_problem(path)
-    if problem:
-        raise SettingError(key, path, f"is no checkpoint, or a damaged one: {problem}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds on a foreign or crafted file
-        reason = str(error).partition("\n")[0][:100]
-        raise SettingError(key, path, f"is no checkpoint of wgan-train ({type(error).__name__}: {reason})") from error
-    if not isinstance(content, dict) or type(content.get("format")) is not int:
-        raise SettingError(key, path, "is no checkpoint of wgan-train: it lacks what one holds")
-    if content["format"] != FORMAT:
-        raise SettingError(key, path, f"has format {content['format']}; this version reads format {FORMAT}")
-    kinds = {"config": dict, "image_shape": tuple, "num_classes": int | None, "state": dict, "versions": dict}
-    wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
-    if isinstance(content.get("num_classes"), int) and content["num_classes"] < 1:
-        wrong.append("num_classes")
-    if wrong or [type(size) for size in content["image_shape"]] != [int] * 3:
-        raise SettingError(key, path, f"is no whole checkpoint: {', '.join(wrong) or 'image_shape'} cannot be used")
-    if not all(map(_is_whole, _tensors(content))):
-        raise SettingError(key, path, "has tensors that are not what they claim to be")
-    return Checkpoint(**{name: content[name] for name in kinds})
+        return _read(path)
+    except ValueError as error:
+        raise SettingError(key, path, str(error)) from error
+
+
+def peek(path: Path) -> Checkpoint | None:
+    """Look at a checkpoint without reading its tensors, and so without noticing whether they are intact."""
+    try:
+        return _read(path, tensors=False)
+    except ValueError:
+        return None
 
 
 def is_checkpoint(path: Path) -> bool:
     """Say whether a file is a whole checkpoint."""
     try:
-        load_checkpoint(path, "")
-    except SettingError:
+        _read(path)
+    except ValueError:
         return False
     return True
 
 
-def _tensors(content: object) -> Iterator[Tensor]:
-    """Find the tensors in nested plain data, however often a part of it stands in another, or in itself."""
-    seen: set[int] = set()
-    waiting = [content]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, Tensor):
-            yield part
-        elif isinstance(part, dict):
-            waiting += part.values()
-        elif isinstance(part, list | tuple):
-            waiting += part
+def _newest_first(folder: RunFolder) -> list[Path]:
+    """Return a run's checkpoints. A process that was killed may have saved an epoch's and not yet named it the last."""
+    files = folder.checkpoints()
+    seen = [checkpoint.state["critic_updates"] for checkpoint in map(peek, files[:2]) if checkpoint is not None]
+    return [files[1], files[0], *files[2:]] if len(seen) == 2 and seen[1] > seen[0] else files
 
 
-def _is_whole(tensor: Tensor) -> bool:
-    """Say whether a tensor has its own place in memory for each of its values: stride 0 makes them endless."""
-    ordinary = tensor.device.type == "cpu" and tensor.layout is torch.strided
-    return ordinary and tensor.nbytes <= tensor.untyped_storage().nbytes()
+def _read(path: Path, tensors: bool = True) -> Checkpoint:
+    """Read a checkpoint, and check it, its tensors included unless told otherwise.
+
+    Raises:
+        ValueError: If it is none of ours, or damaged; the message goes on after the file's name.
+    """
+    content = read_archive(path, tensors)
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
+        raise ValueError("is no checkpoint of wgan-train: it lacks what one holds")
+    if content["format"] != FORMAT:
+        raise ValueError(f"has format {content['format']}; this version reads format {FORMAT}")
+    parts: list[Any] = [content.get(name) for name in ("config", "images", "state", "versions")]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("is no whole checkpoint: it lacks its config, images, state or versions")
+    config, images, state, versions = parts
+    if tensors_in([config, images, versions]):
+        raise ValueError("is no whole checkpoint: there are tensors where settings should be")
+    for name in ("step", "critic_updates", "critic_updates_in_step"):
+        require_count(state.get(name), name)
+    return Checkpoint(config, _images(images), state, versions)
 
 
-def _archive_problem(path: Path) -> str | None:
-    """Say what is wrong with the archive: torch itself reads most flipped bits without a word."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                return "it has compressed entries"
-            if any(entry.flag_bits & 1 or entry.external_attr for entry in entries):
-                return "it has entries that torch does not write"  # and would read as folders, of random bytes
-            damaged = archive.testzip()
-            return f"checksum of {damaged} differs" if damaged else None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
-        return str(error)
+def _images(saved: dict[str, Any]) -> Images:
+    """Check what a checkpoint says of its images.
+
+    Raises:
+        ValueError: If they cannot be.
+    """
+    shape, num_classes = saved.get("shape"), saved.get("num_classes")
+    sizes = [*shape, *([] if num_classes is None else [num_classes])] if isinstance(shape, tuple) else []
+    possible = len(sizes) in (3, 4) and all(type(size) is int and 1 <= size <= LARGEST for size in sizes)
+    count, digest = saved.get("count"), saved.get("digest")
+    if not possible or type(count) is not int or count < 1 or not isinstance(digest, str):
+        raise ValueError("is no whole checkpoint: it was trained on images that cannot be")
+    return Images((sizes[0], sizes[1], sizes[2]), num_classes, count, digest)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks for a stop after the update under way, a second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM: while training they ask for a stop after the update under way, else they end the program.
+
+Importing this does not import torch: a signal may come while that is still going on.
+"""
 
 import signal
 import threading
@@ -7,32 +10,66 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the program at once.
+
+    Attributes:
+        signal: Which one.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = signal.Signals(number)
+
+
 class StopRequest:
-    """Whether a stop was asked for, and by which signal."""
+    """Whether a stop was asked for, and by which signal. There is one, as signals are the process's.
+
+    Attributes:
+        signal: The first that came.
+        heeded: Whether somebody looks at it, and stops when all is saved.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.heeded = False
 
-    def __bool__(self) -> bool:
-        return self.signal is not None
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Note the first signal; end the program if nobody heeds it, or if Ctrl-C comes a second time.
+
+        An exception that is raised here is lost where it meets one of Python's callbacks, of which an import is full.
+        The note is not: training then stops as soon as it has begun.
+        """
+        again = self.signal is not None and number == signal.SIGINT
+        self.signal = self.signal or signal.Signals(number)
+        if again or not self.heeded:
+            raise Interrupted(number)
+
+
+_request = StopRequest()
+
+
+@contextmanager
+def caught_signals() -> Iterator[StopRequest]:
+    """Turn signals into :class:`Interrupted` while the context lasts (in the main thread; elsewhere they cannot be)."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == _request.handle:
+        yield _request
+        return
+    earlier = {number: signal.signal(number, _request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield _request
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        _request.signal = None
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Turn signals into a request while the context lasts (in the main thread; elsewhere they cannot be caught)."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if request and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.signal = signal.Signals(number)
-
-    earlier = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+    """Turn signals into a request, which is to be heeded while the context lasts."""
+    with caught_signals() as request:
+        before, request.heeded = request.heeded, True
+        try:
+            yield request
+        finally:
+            request.heeded = before

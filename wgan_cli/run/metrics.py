@@ -1,12 +1,18 @@
 """Tables of numbers by step, as CSV."""
 
 import csv
+import io
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from wgan_cli.files import whole
+from wgan_cli.training.state import MEANS
 
-METRICS = ("step", "epoch", "critic_updates", "critic_loss", "penalty", "generator_loss", "wasserstein_estimate")
+log = logging.getLogger(__name__)
+
+METRICS = ("step", "epoch", "critic_updates", *MEANS)
 TIMING = ("step", "epoch", "critic_updates", "seconds", "images_per_second")
 
 
@@ -23,7 +29,9 @@ class Table:
     def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:
         kept: list[str] = []
         if keep and path.is_file():
-            kept = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
+            kept = path.read_text(encoding="utf-8", errors="replace").splitlines()[1 : keep + 1]
+        if len(kept) < keep:
+            log.warning("%s lacks %d earlier rows, and they are not made again", path, keep - len(kept))
         self._path = path
         self._columns = columns
         with whole(path) as partial:
@@ -31,5 +39,11 @@ class Table:
 
     def add(self, row: Mapping[str, float]) -> None:
         """Add a row; a column that it lacks stays empty."""
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow([row.get(column, "") for column in self._columns])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in self._columns])
+        try:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                file.write(text.getvalue())
+        except OSError as error:
+            error.filename = os.fspath(self._path)  # a write that fails does not say where
+            raise

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from wgan_cli.run.cadence import Cadence
+from wgan_cli.run.space import checkpoint_bytes, checkpoint_files
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 
@@ -30,8 +30,7 @@ def describe_run(
     elif state.device.type == "cuda":
         device += f" ({torch.cuda.get_device_name(state.device)})"
     optimizer, constraint = _settings(config["optimizer"]), _settings(config["constraint"])
-    epochs = -(-cadence.total_updates // cadence.updates_per_epoch)
-    files = -(-epochs // cadence.checkpoint_every)
+    files = checkpoint_files(state, cadence, config["checkpoint"]["keep"])
     size = checkpoint_bytes(state)
     limits = [
         f"{config[key]} {word}" for key, word in (("max_steps", "steps"), ("max_minutes", "minutes")) if config[key]
@@ -52,28 +51,6 @@ def describe_run(
     if state.critic_updates:
         lines["goes on"] = f"after step {state.step:,}, in epoch {cadence.epochs_done(state) + 1}"
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
-
-
-def checkpoint_bytes(state: TrainingState) -> int:
-    """Return the size of one checkpoint: networks, average, and what the optimizers will remember of each weight."""
-    networks = [state.generator, state.critic, *([state.ema] if state.ema else [])]
-    total: int = sum(tensor.nbytes for network in networks for tensor in network.state_dict().values())
-    for network, optimizer in (
-        (state.generator, state.generator_optimizer),
-        (state.critic, state.critic_optimizer),
-    ):
-        total += _slots(optimizer) * sum(parameter.nbytes for parameter in network.parameters())
-    return total
-
-
-def _slots(optimizer: Optimizer) -> int:
-    """Return how many values an optimizer keeps for each weight, by letting one of its kind take a step."""
-    weight = nn.Parameter(torch.zeros(2))
-    weight.grad = torch.zeros(2)
-    probe = type(optimizer)([weight], **optimizer.defaults)
-    probe.step()
-    state: dict[str, Any] = probe.state[weight]
-    return sum(isinstance(value, torch.Tensor) and value.shape == weight.shape for value in state.values())
 
 
 def _batches(config: Mapping[str, Any]) -> str:

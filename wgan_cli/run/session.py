@@ -1,8 +1,9 @@
 """One run: train, and after each update write what is due."""
 
 import logging
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from wgan_cli.images import grid, read_pictures, save_gif, save_png
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.run.checkpoints import link_checkpoint, save_checkpoint
+from wgan_cli.run.checkpoints import Checkpoint, Images, link_checkpoint, save_checkpoint
 from wgan_cli.run.failure import RunFailedError, failures
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.interrupts import StopRequest, stop_requests
+from wgan_cli.run.logfile import ROW
 from wgan_cli.run.metrics import METRICS, TIMING, Table
 from wgan_cli.sampling import sample_grid
 from wgan_cli.training.loop import Rules, train
@@ -43,18 +45,24 @@ class Run:
         cadence: What is due when.
         batch_size: Images in a critic update.
         max_minutes: How long this process may train, or None.
+        save_minutes: After so many the state is saved between epochs, too; None: never.
+        keep: How many of the epochs' checkpoints stay; None: all.
         seed: Of the grids' latents, too.
+        images: What is known of those that it is trained on.
         real: Some training images to show, uint8, (at most 64, channels, height, width).
         plan: What is going to happen, in a few lines.
     """
 
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     state: TrainingState
     rules: Rules
     cadence: Cadence
     batch_size: int
     max_minutes: float | None
+    save_minutes: float | None
+    keep: int | None
     seed: int
+    images: Images
     real: Tensor
     plan: str
 
@@ -67,7 +75,7 @@ def execute(run: Run, folder: RunFolder) -> Ending:
 
     Args:
         run: Its state is changed in place.
-        folder: Must exist. A run that goes on finds its own earlier files there.
+        folder: Must exist, and be nobody else's. A run that goes on finds its own earlier files there.
 
     Returns:
         What ended it.
@@ -77,18 +85,30 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     """
     if run.cadence.finished(run.state):
         return "finished"
-    with failures(folder.last_checkpoint), stop_requests() as request, _progress_bar(run) as bar:
+    with failures(run.config, folder.last_checkpoint), stop_requests() as request, _progress_bar(run) as bar:
         # The folder may be gone where a run goes on: the checkpoint is enough.
-        folder.sample("real").parent.mkdir(exist_ok=True)
-        save_png(grid(run.real), folder.sample("real"))
+        for place in (folder.last_checkpoint, folder.film):
+            place.parent.mkdir(exist_ok=True)
+        if not folder.last_checkpoint.exists():
+            save(run, folder.last_checkpoint)  # first of all: from then on the run can go on
         recorder = Recorder(run, folder, bar, request)
+        save_png(grid(run.real), folder.sample("real"))
         train(run.state, run.rules, recorder.after_update)
         recorder.finish()
     return recorder.ending or "finished"
 
 
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint of a run as it stands."""
+    save_checkpoint(path, Checkpoint(run.config, run.images, run.state.state_dict()))
+
+
 class Recorder:
-    """Looks at the state after each update and writes what is due."""
+    """Looks at the state after each update and writes what is due.
+
+    What it writes of the end of training is on disk before the state is saved that says so, so that a process that is
+    killed leaves either all of it or a state from which all of it is made again.
+    """
 
     def __init__(self, run: Run, folder: RunFolder, bar: "tqdm[Any]", request: StopRequest) -> None:
         self.ending: Ending | None = None
@@ -98,48 +118,60 @@ class Recorder:
         self._request = request
         self._metrics = Table(folder.metrics, METRICS, keep=run.state.rows)
         self._timing = Table(folder.timing, TIMING, keep=run.state.rows)
-        self._began = self._row_began = time.monotonic()
+        self._began = self._row_began = self._saved = time.monotonic()
         self._row_updates = run.state.critic_updates
 
     def after_update(self, state: TrainingState) -> bool:
         """Write what is due; return whether to stop."""
         cadence = self._run.cadence
-        if cadence.row_due(state) or cadence.epoch_ended(state):
+        finished = cadence.finished(state)
+        save_now = _minutes_since(self._saved) >= (self._run.save_minutes or math.inf)
+        if finished or save_now or cadence.row_due(state) or cadence.epoch_ended(state):
             self._require_finite(state)
         self._bar.update(state.critic_updates * self._run.batch_size - self._bar.n)
+
         if cadence.row_due(state):
             self._write_row(state)
             state.rows += 1
             state.means.reset()
+        elif finished:
+            self._write_row(state)  # not counted, and the means stay: a run that goes on writes the whole row later
+
         if cadence.sample_due(state):
             self._save_grid(f"epoch_{cadence.epochs_done(state):04d}")
             self._folder.sample("last").unlink(missing_ok=True)
+        elif finished:
+            self._save_grid("last")
+        if finished:
+            self._save_film()
+
         if cadence.checkpoint_due(state):
             path = self._folder.epoch_checkpoint(cadence.epochs_done(state))
             self._save(path)
             link_checkpoint(path, self._folder.last_checkpoint)
-        self.ending = self._ending(state)
+            self._folder.keep_epochs(self._run.keep)
+        elif finished or save_now:
+            self._save(self._folder.last_checkpoint)
+        self.ending = "finished" if finished else self._stop()
         return self.ending is not None
 
     def finish(self) -> None:
-        """Write the newest state, if that has not been done, and the last row if this was the end of training."""
+        """Write what a run that was stopped leaves, if the last update has not done it; the state first."""
         state = self._run.state
-        self._require_finite(state)
-        if self.ending == "finished" and not self._run.cadence.row_due(state):
-            self._write_row(state)  # not counted, and the means stay: a run that goes on writes the whole row later
+        if self.ending == "finished":
+            return
         if not self._run.cadence.checkpoint_due(state):
+            self._require_finite(state)
             self._save(self._folder.last_checkpoint)
         if not self._run.cadence.sample_due(state):
             self._save_grid("last")
         self._save_film()
 
-    def _ending(self, state: TrainingState) -> Ending | None:
-        if self._run.cadence.finished(state):
-            return "finished"
+    def _stop(self) -> Ending | None:
+        """Say what asks for a stop before the end, if anything does."""
         if self._request.signal is not None:
             return self._request.signal
-        minutes = (time.monotonic() - self._began) / 60
-        return "out of time" if self._run.max_minutes is not None and minutes >= self._run.max_minutes else None
+        return "out of time" if _minutes_since(self._began) >= (self._run.max_minutes or math.inf) else None
 
     def _write_row(self, state: TrainingState) -> None:
         now = time.monotonic()
@@ -159,7 +191,7 @@ class Recorder:
         values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         log.log(
             logging.INFO if self._bar.disable else logging.DEBUG,
-            "epoch %d  step %d  %s  %.0f images/s  %s left",
+            ROW,
             *(at["epoch"], state.step, values, rate, tqdm.format_interval(left)),
         )
 
@@ -175,10 +207,8 @@ class Recorder:
             save_gif(frames, self._folder.film, FRAME_MILLISECONDS, HOLD_MILLISECONDS)
 
     def _save(self, path: Path) -> None:
-        channels, height, width = self._run.real.shape[1:]
-        state = self._run.state
-        shape = channels, height, width
-        save_checkpoint(path, self._run.config, shape, state.generator.num_classes, state.state_dict())
+        save(self._run, path)
+        self._saved = time.monotonic()
 
     def _require_finite(self, state: TrainingState) -> None:
         """Ask the device whether any update so far was masked.
@@ -192,6 +222,10 @@ class Recorder:
                 f"in step {failed} a loss or a gradient was not finite; the weights were left as they were before. "
                 "Try a lower optimizer.learning_rate, a constraint, or precision=fp32."
             )
+
+
+def _minutes_since(moment: float) -> float:
+    return (time.monotonic() - moment) / 60
 
 
 _SHORT = {"critic_loss": "critic", "generator_loss": "generator", "penalty": "penalty", "wasserstein_estimate": "W"}
