@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import TINY, Answer, run
+from tests.data.files import photographs
 
 # Finished runs that several tests look at. They are made two at a time, while other tests run.
 RUNS = {
@@ -31,6 +32,13 @@ class FinishedRuns:
 
     def answer(self, name: str) -> Answer:
         return self._answers[name].result()
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What chooses 40 images that are there at once: rendering digits takes the most of a short run's time."""
+    root = photographs(tmp_path_factory.mktemp("data") / "photos", 40)
+    return ("dataset=image_folder", f"dataset.root={root}", "dataset.channels=1", "dataset.test_fraction=0")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Mistakes, through the real commands: exit code 2, two lines that help, and nothing on the disk."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,7 +122,73 @@ TRAIN: dict[str, Case] = {
         ("dataset=mnist", "dataset.root=nope"),
         ("dataset.root=nope", "train-images-idx3-ubyte", "MNIST"),
     ),
+    # Values that are written in a way nobody meant.
+    "epochs of nothing": (("epochs=",), ("epochs=", "a whole number of at least 1")),
+    "a loss of nothing": (("loss=",), ("loss",)),
+    "epochs of 10³⁰": ((f"epochs={10**30}",), ("epochs=1000000000000000000000000000000", "a whole number")),
+    "epochs with a space": (("epochs=5 0",), ("epochs=5 0", "a whole number of at least 1")),
+    "epochs in quotes": (("epochs='5'",), ("epochs=5", "a whole number of at least 1")),
+    "half a quote": (("dataset.root='photos",), ("dataset.root='photos", "key=value")),
+    "an option in capitals": (("loss=Hinge",), ("loss=Hinge", "did you mean hinge?")),
+    "spaces around equals": (("n_critic", "=", "5"), ("n_critic", "key=value")),
+    # Settings of saving, of sameness, and of devices.
+    "checkpoint.keep of 0": (("checkpoint.keep=0",), ("checkpoint.keep=0", "at least 1 or null")),
+    "checkpoint.keep of -1": (("checkpoint.keep=-1",), ("checkpoint.keep=-1", "at least 1 or null")),
+    "checkpoint.keep of all": (("checkpoint.keep=all",), ("checkpoint.keep=all", "at least 1 or null")),
+    "checkpoint.every_minutes of 0": (
+        ("checkpoint.every_minutes=0",),
+        ("checkpoint.every_minutes=0", "a number above 0 or null"),
+    ),
+    "checkpoint.every_minutes as text": (
+        ("checkpoint.every_minutes=abc",),
+        ("checkpoint.every_minutes=abc", "a number above 0 or null"),
+    ),
+    "deterministic as text": (("deterministic=maybe",), ("deterministic=maybe", "true or false")),
+    "dry_run as a number": (("dry_run=1",), ("dry_run=1", "true or false")),
+    "a hundredth GPU": (("device=cuda:99",), ("device=cuda:99", "no CUDA device", "device=cpu")),
+    "a GPU without a number": (("device=cuda:",), ("device=cuda:", "auto, cpu, cuda")),
+    # Places of images that are none.
+    "a file as image folder": (
+        ("dataset=image_folder", "dataset.root=text.pt"),
+        ("dataset.root=text.pt", "not a folder"),
+    ),
+    "a pipe as image folder": (("dataset=image_folder", "dataset.root=pipe"), ("dataset.root=pipe", "not a folder")),
+    "an image folder in a file": (
+        ("dataset=image_folder", "dataset.root=text.pt/photos"),
+        ("dataset.root=text.pt/photos", "no such folder"),
+    ),
     # Folders of runs.
+    "resume of nothing there": (("resume=nope",), ("resume=nope", "does not exist")),
+    "resume of a file": (
+        ("resume=run/checkpoints/last.pt",),
+        ("resume=run/checkpoints/last.pt", "is a file;"),
+    ),
+    "resume of a pipe": (("resume=pipe",), ("resume=pipe", "is a file; give the folder")),
+    "resume of nobody": (("resume='~nobody_of_that_name'",), ("resume=~nobody_of_that_name", "is no path")),
+    "resume of a sweep": (("resume=sweep",), ("resume=sweep", "hydra.sweep.dir=sweep resume=auto")),
+    "a name that is no file's": ((f"resume={'a' * 5000}",), ("resume=aaa", "is no path", "too long")),
+    "a number of 5,000 digits": ((f"epochs={'9' * 5000}",), ("epochs", "5,000 digits")),
+    "a number of 5,000 digits in a sweep": (("-m", f"epochs=1,{'9' * 5000}"), ("epochs", "digits")),
+    "an umlaut that is not quoted": (
+        ("dataset=image_folder", "dataset.root=läufe"),
+        ("'dataset.root=\"läufe\"'",),
+    ),
+    "resume of two lines": (('resume="no\npe"',), ("resume=", "does not exist")),
+    **{
+        f"resume with another {key}": (("resume=run", word), ("resume=run", f"keeps its {key}", "epochs, max_steps"))
+        for key, word in {
+            "batch_size": "batch_size=4",
+            "seed": "seed=1",
+            "dataset": "dataset=mnist",
+            "dataset.limit": "dataset.limit=20",
+            "n_critic": "n_critic=3",
+            "hydra.run.dir": "hydra.run.dir=other",
+            "experiment": "experiment=wgan_mlp",
+            "generator.width": "generator.width=8",
+            "ema": "ema=false",
+            "deterministic": "deterministic=true",
+        }.items()
+    },
     "resume of an empty folder": (("resume=empty",), ("resume=empty", "no checkpoints/last.pt")),
     "resume of a damaged run": (("resume=damaged",), ("resume=damaged", "damaged")),
     "resume with another loss": (("resume=run", "loss=hinge"), ("resume=run", "keeps its loss", "epochs, max_steps")),
@@ -140,6 +207,34 @@ SAMPLE: dict[str, Case] = {
     "unknown key of wgan-sample": (("checkpoint=run", "count=5"), ("count", "num_images")),
     "dashes for wgan-sample": (("--checkpoint", "run"), ("--checkpoint", "checkpoint=")),
     "wrong suffix": (("checkpoint=run", "out=x.jpg"), ("out=x.jpg", ".png")),
+    "a checkpoint that is not there": (("checkpoint=nope",), ("checkpoint=nope", "does not exist")),
+    "a checkpoint of nothing": (("checkpoint=",), ("checkpoint",)),
+    "a pipe as checkpoint": (("checkpoint=pipe",), ("checkpoint=pipe", "it is no file")),
+    "an empty folder as checkpoint": (("checkpoint=empty",), ("checkpoint=empty", "no checkpoints/last.pt")),
+    "a sample's seed of -1": (("checkpoint=run", "seed=-1"), ("seed=-1", "from 0 to 9223372036854775807")),
+    "too many images": (("checkpoint=run", "num_images=10000001"), ("num_images=10000001", "from 1 to 10000000")),
+    "classes where there are none": (("checkpoint=run", "classes=[99]"), ("classes=[99]", "trained without classes")),
+    "a class of -1": (("checkpoint=run", "classes=[-1]"), ("classes", "a whole number of at least 0")),
+    "a class without brackets": (("checkpoint=run", "classes=3"), ("classes=3", "a list")),
+    "truncation of 0": (("checkpoint=run", "truncation=0"), ("truncation=0", "of at least 0.01")),
+    "one stop": (("checkpoint=run", "mode=interpolation", "stops=1"), ("stops=1", "from 2 to 10000")),
+    "latents that are none": (("checkpoint=run", "latents=text.pt"), ("latents=text.pt", "no .npz file")),
+    "latents that are not there": (("checkpoint=run", "latents=nope.npz"), ("latents=nope.npz", "No such file")),
+    "unknown export": (("checkpoint=run", "export=onxx"), ("export=onxx", "onnx, torchscript")),
+    "export beside images": (("checkpoint=run", "export=onnx", "num_images=5"), ("num_images=5", "export=onnx")),
+    "out in a file": (("checkpoint=run", "out=text.pt/x.png"), ("out=text.pt/x.png", "cannot be written")),
+    "a folder as out": (("checkpoint=run", "out=empty.png"), ("out=empty.png", "is a folder")),
+    "out of nobody": (
+        ("checkpoint=run", "out='~nobody_of_that_name/x.png'"),
+        ("out=~nobody_of_that_name", "is no path"),
+    ),
+    "a checkpoint of nobody": (
+        ("checkpoint='~nobody_of_that_name'",),
+        ("checkpoint=~nobody_of_that_name", "is no path"),
+    ),
+    "a home that is not quoted": (("checkpoint=run", "out=~/x.png"), ("out=~/x.png", "'out=\"~/x.png\"'")),
+    "a hundredth GPU for wgan-sample": (("checkpoint=run", "device=cuda:99"), ("device=cuda:99", "device=cpu")),
+    "a sweep of wgan-sample": (("-m", "checkpoint=run", "seed=1,2"), ("-m", "one checkpoint at a time")),
     "a full folder": (("checkpoint=run", "mode=images", "out=unreadable"), ("out=unreadable", "give a new folder")),
 }
 MISTAKES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -152,13 +247,18 @@ def world(folder: Path, run: Path) -> None:
     """What a user may have lying around."""
     shutil.copytree(run, folder / "run")
     (folder / "empty").mkdir()
+    (folder / "empty.png").mkdir()
+    os.mkfifo(folder / "pipe")
     (folder / "unreadable").mkdir()
     (folder / "unreadable" / "a.png").write_text("no picture")
     (folder / "unreadable" / "b.jpg").write_bytes(b"")
     (folder / "text.pt").write_text("hello")
     torch.save(torch.zeros(3), folder / "tensor.pt")
     whole = (run / "checkpoints" / "last.pt").read_bytes()
+    (folder / "sweep").mkdir()
+    (folder / "sweep" / "multirun.yaml").write_text("")
     (folder / "damaged" / "checkpoints").mkdir(parents=True)
+    (folder / "damaged" / ".lock").write_text("")  # as a run leaves it
     (folder / "damaged" / "checkpoints" / "last.pt").write_bytes(whole[: len(whole) // 2])
 
 

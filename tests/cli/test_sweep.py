@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.commands import TINY, checkpoint, names, results, run
+from wgan_cli.cli.sweep import _how_to_go_on
 
 pytestmark = pytest.mark.slow
 SHORT = (*TINY, "epochs=1")
@@ -61,9 +62,27 @@ def test_a_sweep_whose_job_breaks_off_ends_with_that_kind_of_code(tmp_path: Path
     said = run("wgan-train", "-m", *SHORT, *words, cwd=tmp_path, code=3)
     assert "1 of the jobs failed:" in said.out
     assert "not finite" in said.out.splitlines()[-1]
-    assert not list((tmp_path / "sweep/0/checkpoints").iterdir())
+    assert [path.name for path in (tmp_path / "sweep/0/checkpoints").iterdir()] == ["last.pt"]  # as it began
     assert "samples/epoch_0001.png" in names(tmp_path / "sweep" / "1")
 
 
 def test_the_flag_may_stand_anywhere(tmp_path: Path) -> None:
     run("wgan-train", *SHORT, "-m", "n_critic=1,2", "dry_run=true", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("-m seed=1,2", "-m seed=1,2 hydra.sweep.dir=out/s resume=auto"),
+        ("-m seed=1,2 hydra.sweep.dir=x resume=auto", "-m seed=1,2 hydra.sweep.dir=out/s resume=auto"),
+        ("-m resume=a,b epochs=9", "-m resume=a,b epochs=9"),
+    ],
+)
+def test_how_a_sweep_goes_on(words: str, expected: str) -> None:
+    assert _how_to_go_on(words.split(), Path("out/s")) == expected
+
+
+def test_a_sweeps_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = run("wgan-train", "-m", *SHORT, "seed=1,2", "hydra.sweep.dir=file/sweep", cwd=tmp_path, code=2)
+    assert said.err.startswith("wgan-train: hydra.sweep.dir=file/sweep: cannot be used (Not a directory)")

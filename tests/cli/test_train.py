@@ -34,6 +34,7 @@ def test_a_run_leaves_these_files(runs: FinishedRuns) -> None:
     assert names(runs["whole"]) == {
         ".hydra/config.yaml",
         ".hydra/overrides.yaml",
+        ".lock",
         "checkpoints/epoch_0001.pt",
         "checkpoints/epoch_0002.pt",
         "checkpoints/last.pt",
@@ -112,9 +113,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_3(tmp_path: Path) -> None:
     said = run("wgan-train", *words, cwd=tmp_path, code=3)
     assert said.err.startswith("wgan-train: in step ")
     assert "not finite" in said.err
-    assert "There is no checkpoint yet." in said.err
+    assert "The last good checkpoint is run/checkpoints/last.pt." in said.err
     assert len(said.err.splitlines()) <= 3
-    assert not any((tmp_path / "run" / "checkpoints").iterdir())
+    state = checkpoint(tmp_path / "run/checkpoints/last.pt")["state"]
+    assert (state["step"], state["critic_updates"]) == (0, 0)  # as it began
     assert "not finite" in (tmp_path / "run" / "wgan-train.log").read_text()
     noted = yaml.safe_load((tmp_path / "run" / ".hydra/config.yaml").read_text())
     assert noted["n_critic"] == GradientPenalty.usual_n_critic
@@ -264,7 +266,7 @@ def test_a_recipe_and_what_the_command_line_says_beside_it(tmp_path: Path) -> No
     config = saved["config"]
     assert (config["loss"]["name"], config["constraint"]["name"]) == ("relativistic_average", "none")
     assert (config["generator"]["name"], config["generator"]["normalization_eps"]) == ("upsample_conv", 0.8)
-    assert (config["batch_size"], config["epochs"], saved["image_shape"]) == (8, 200, (1, 32, 32))
+    assert (config["batch_size"], config["epochs"], saved["images"]["shape"]) == (8, 200, (1, 32, 32))
     assert saved["state"]["step"] == 2
     run("wgan-train", "resume=run", "max_steps=3", cwd=tmp_path)
     assert checkpoint(tmp_path / "run/checkpoints/last.pt")["state"]["step"] == 3
