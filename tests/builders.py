@@ -15,6 +15,7 @@ from wgan_cli.losses import LOSSES
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import bind
+from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import Images
 from wgan_cli.run.session import Run, save
 from wgan_cli.settings import Settings
@@ -24,6 +25,16 @@ from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Purpose, Streams
 
+# Four epochs of 100 critic updates, five of them a step, and a checkpoint of the third and of the last.
+CADENCE = Cadence(
+    epochs=4,
+    max_steps=None,
+    updates_per_epoch=100,
+    schedule=CriticSchedule(5),
+    log_every=1,
+    sample_every=1,
+    checkpoint_every=3,
+)
 CPU = torch.device("cpu")
 SIZE = 12  # the smallest at which DCGAN's critic has a layer that is neither its first nor its last
 LATENT_DIM = 3

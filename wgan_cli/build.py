@@ -22,7 +22,7 @@ from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import SettingError, bind, checked, choose
 from wgan_cli.players import Generator
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.run.checkpoints import Checkpoint, Images
+from wgan_cli.run.checkpoints import Checkpoint, Images, must_fit
 from wgan_cli.run.plan import describe_run
 from wgan_cli.run.session import Run
 from wgan_cli.sampling import GRID_IMAGES
@@ -32,6 +32,8 @@ from wgan_cli.training.loop import Rules
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Purpose, Streams
+
+DOES_NOT_FIT = "has a checkpoint that does not fit the run that it describes"
 
 
 def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
@@ -53,17 +55,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
     _check_parts(settings)
 
-    # A checkpoint may come from anybody, and so may the name of the folder in it: nothing is written there.
-    with nothing_fetched() if checkpoint else nullcontext():
-        dataset, use = _load_dataset(settings)
-    images = Images(
-        shape=(dataset.train.shape[1], dataset.train.shape[2], dataset.train.shape[3]),
-        num_classes=dataset.num_classes if use.conditional else None,
-        count=len(dataset.train),
-        digest=dataset.digest(),
-    )
-    if checkpoint is not None and checkpoint.images != images:
-        raise SettingError("resume", settings.resume, _other_images(settings.dataset, checkpoint.images, images))
+    dataset, use, images = _load_images(settings, checkpoint)
     streams = Streams(settings.seed, device)
     sizes = settings.batch_size, settings.generator_batch_size or settings.batch_size
     batches, generator_batches = _build_batches(dataset, use, sizes, streams)
@@ -143,6 +135,22 @@ def build_cadence(settings: Settings, image_count: int) -> Cadence:
         sample_every=settings.sample.every,
         checkpoint_every=settings.checkpoint.every,
     )
+
+
+def _load_images(settings: Settings, checkpoint: Checkpoint | None) -> tuple[Dataset, DatasetUse, Images]:
+    """Load the dataset and describe it; where a run goes on, it must be what the run was trained on."""
+    # A checkpoint may come from anybody, and so may the name of the folder in it: nothing is written there.
+    with nothing_fetched() if checkpoint else nullcontext():
+        dataset, use = _load_dataset(settings)
+    images = Images(
+        shape=(dataset.train.shape[1], dataset.train.shape[2], dataset.train.shape[3]),
+        num_classes=dataset.num_classes if use.conditional else None,
+        count=len(dataset.train),
+        digest=dataset.digest(),
+    )
+    if checkpoint is not None and checkpoint.images != images:
+        raise SettingError("resume", settings.resume, _other_images(settings.dataset, checkpoint.images, images))
+    return dataset, use, images
 
 
 def _load_dataset(settings: Settings) -> tuple[Dataset, DatasetUse]:
@@ -289,13 +297,8 @@ def _restore(state: TrainingState, checkpoint: Checkpoint, cadence: Cadence, fol
     Raises:
         SettingError: If it is that of another run than the checkpoint describes.
     """
-    try:
+    with must_fit("resume", folder, DOES_NOT_FIT):
         state.load_state_dict(checkpoint.state)
         expected = cadence.schedule.updates_until(state.step) + state.critic_updates_in_step
         if state.critic_updates != expected or state.critic_updates_in_step > cadence.schedule.updates_in(state.step):
             raise ValueError(f"{state.critic_updates:,} critic updates do not make {state.step:,} steps")
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SettingError(
-            "resume", folder, f"has a checkpoint that does not fit the run that it describes ({reason})"
-        ) from error

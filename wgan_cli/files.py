@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and errors that say which."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"  # what a killed process may leave ends so, and begins with a dot
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors name the file that is written: a write that fails does not say where."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
@@ -17,10 +27,8 @@ def whole(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        error.filename = os.fspath(path)  # a write that fails does not say where
-        raise
+        with naming(path):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing, too

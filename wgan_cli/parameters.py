@@ -86,6 +86,11 @@ def typed(key: str, value: object) -> str:
     return shlex.quote(f"{key}={text}")
 
 
+def printable(text: str) -> str:
+    """Return a line without what would move a terminal's cursor: it may come from a file of anybody's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean …?)`` for a name that is almost one of the known ones, else nothing."""
     found = difflib.get_close_matches(name, list(known), n=1)

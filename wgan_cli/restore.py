@@ -8,19 +8,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from wgan_cli.build import build_cadence, build_critic, build_generator, build_run, settled, stored
+from wgan_cli.build import DOES_NOT_FIT, build_cadence, build_critic, build_generator, build_run, settled, stored
 from wgan_cli.constraints import CONSTRAINTS
 from wgan_cli.devices import resolve_device
 from wgan_cli.parameters import SettingError, bind, choose
 from wgan_cli.players import Generator
-from wgan_cli.run.checkpoints import Checkpoint, newest_checkpoint, peek
+from wgan_cli.run.checkpoints import Checkpoint, must_fit, newest_checkpoint, peek
 from wgan_cli.run.folder import RunFolder, run_folders
 from wgan_cli.run.session import Run
 from wgan_cli.settings import CHANGEABLE, OF_THIS_PROCESS, Settings
 from wgan_cli.training.state import require_weights
-
-# What building a network from settings, and comparing it with saved weights, raises where the two do not fit.
-MISFITS = (SettingError, KeyError, TypeError, AttributeError, RuntimeError, ValueError)
 
 
 def resume_run(folder: RunFolder, changed: Settings, given: list[str]) -> tuple[Run, Path]:
@@ -99,15 +96,12 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
     """
     target = resolve_device(device)
     _, checkpoint = newest_checkpoint(Path(path), key)
-    try:
+    with must_fit(key, path, "does not hold the generator that it describes"):
         weights = checkpoint.state["ema"] or checkpoint.state["generator"]
         with torch.device("meta"):  # nothing is allocated before the shapes have been compared
             generator = build_generator(checkpoint.config["generator"], checkpoint.images)
         require_weights(generator, weights)
         generator.load_state_dict(weights, assign=True)
-    except MISFITS as error:
-        reason = str(error).partition("\n")[0]
-        raise SettingError(key, path, f"does not hold the generator that it describes ({reason})") from error
     return generator.to(target).eval().requires_grad_(False)
 
 
@@ -139,7 +133,7 @@ def _require_networks(settings: Settings, checkpoint: Checkpoint) -> None:
     Raises:
         SettingError: If they differ.
     """
-    try:
+    with must_fit("resume", settings.resume, DOES_NOT_FIT):
         settings = settled(settings)
         constraint = bind(choose(CONSTRAINTS, settings.constraint, "constraint"), settings.constraint, "constraint")
         with torch.device("meta"):
@@ -147,7 +141,3 @@ def _require_networks(settings: Settings, checkpoint: Checkpoint) -> None:
             critic = build_critic(settings.critic, checkpoint.images, constraint)
         require_weights(generator, checkpoint.state["generator"])
         require_weights(critic, checkpoint.state["critic"])
-    except MISFITS as error:
-        reason = str(error).partition("\n")[0]
-        allowed = f"has a checkpoint that does not fit the run that it describes ({reason})"
-        raise SettingError("resume", settings.resume, allowed) from error

@@ -5,26 +5,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.builders import CPU, images_info, make_rules, train_for, uint8_images
+from tests.builders import CADENCE, CPU, images_info, make_rules, train_for, uint8_images
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
-from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
 from wgan_cli.run.plan import describe_run
 from wgan_cli.run.space import checkpoint_bytes
 from wgan_cli.training.ema import ema_of
-from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 
-CADENCE = Cadence(
-    epochs=4,
-    max_steps=None,
-    updates_per_epoch=100,
-    schedule=CriticSchedule(5),
-    log_every=1,
-    sample_every=1,
-    checkpoint_every=3,
-)
 CONFIG: dict[str, Any] = {
     "batch_size": 4,
     "generator_batch_size": 4,

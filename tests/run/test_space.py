@@ -5,34 +5,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.builders import make_state
+from tests.builders import CADENCE, make_state
 from wgan_cli.parameters import SettingError
-from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.space import check_space, checkpoint_files
-from wgan_cli.training.schedule import CriticSchedule
 
-CADENCE = Cadence(
-    epochs=10,
-    max_steps=None,
-    updates_per_epoch=100,
-    schedule=CriticSchedule(5),
-    log_every=1,
-    sample_every=1,
-    checkpoint_every=3,
-)
+TEN_EPOCHS = replace(CADENCE, epochs=10)
 
 
 def test_as_many_files_as_the_rest_of_the_run_leaves() -> None:
     """Of epochs 3, 6, 9 and, as it is the last, 10."""
     state = make_state()
-    assert checkpoint_files(state, CADENCE, None) == 4
-    assert checkpoint_files(state, CADENCE, 2) == 2
-    assert checkpoint_files(state, CADENCE, 7) == 4
-    assert checkpoint_files(state, replace(CADENCE, max_steps=30), None) == 1
+    assert checkpoint_files(state, TEN_EPOCHS, None) == 4
+    assert checkpoint_files(state, TEN_EPOCHS, 2) == 2
+    assert checkpoint_files(state, TEN_EPOCHS, 7) == 4
+    assert checkpoint_files(state, replace(TEN_EPOCHS, max_steps=30), None) == 1
     state.critic_updates = 850
-    assert checkpoint_files(state, CADENCE, None) == 1
+    assert checkpoint_files(state, TEN_EPOCHS, None) == 1
     state.critic_updates = 1000
-    assert checkpoint_files(state, CADENCE, None) == 1  # at least the last
+    assert checkpoint_files(state, TEN_EPOCHS, None) == 1  # at least the last
 
 
 @pytest.mark.parametrize("exists", [True, False])

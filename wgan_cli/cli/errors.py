@@ -9,8 +9,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from wgan_cli.parameters import SettingError, nearest, typed
-from wgan_cli.run.failure import RunFailedError
+from wgan_cli.parameters import SettingError, nearest, printable, typed
+from wgan_cli.run.failure import RunFailedError, could_not_use
 
 BUG, REFUSED, FAILED = 1, 2, 3
 LONGEST = 2000  # letters in a line of a message
@@ -27,29 +27,27 @@ def exit_code(error: BaseException) -> int:
     """Return the exit code that an error ends the process with."""
     if isinstance(error, USER_MISTAKES):
         return REFUSED
-    return FAILED if isinstance(error, RunFailedError) else BUG
+    return FAILED if isinstance(error, RunFailedError | OSError) else BUG
 
 
 def answered(program: str, command: Callable[[], int]) -> int:
     """Run a command, say what went wrong, and return the exit code."""
     try:
         return command()
-    except (*USER_MISTAKES, RunFailedError) as error:
+    except (*USER_MISTAKES, RunFailedError, OSError) as error:
         print(f"{program}: {explain(error)}", file=sys.stderr)
         return exit_code(error)
-    except OSError as error:  # wherever it was: it is the machine's
-        print(f"{program}: could not use {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
-        return FAILED
 
 
 def explain(error: BaseException) -> str:
     """Say in a line or two what the user wrote, why it cannot be, and what can."""
-    # A name in a file may be endless, or hold what moves a terminal's cursor.
     lines = [line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in _explanation(error).splitlines()]
-    return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
+    return "\n".join(map(printable, lines))
 
 
 def _explanation(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, USER_MISTAKES):  # as one of Hydra's is
+        return could_not_use(error)
     text = str(error)
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wgan_cli.parameters import printable
 from wgan_cli.run.failure import is_out_of_memory
 
 # What is read takes no more memory than the file is large. That there is none for a smaller one is the file's fault.
@@ -32,14 +33,14 @@ def read_archive(path: Path, tensors: bool = True) -> object:
     """
     problem = _problem(path, checksums=tensors)
     if problem:
-        raise ValueError(f"is no checkpoint, or a damaged one: {_printable(problem)}")
+        raise ValueError(f"is no checkpoint, or a damaged one: {printable(problem)}")
     try:
         with warnings.catch_warnings(action="ignore"):  # of kinds of tensors that are refused below
             content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=not tensors)
     except Exception as error:  # torch raises a dozen kinds on a foreign or crafted file
         if is_out_of_memory(error) and path.stat().st_size > SMALL:
             raise MemoryError(f"out of memory while reading {path}") from error
-        reason = _printable(f"{type(error).__name__}: {error}".partition("\n")[0][:100])
+        reason = printable(f"{type(error).__name__}: {error}".partition("\n")[0][:100])
         if type(error).__name__ == "UnpicklingError":  # its text tells how to load the file nevertheless
             reason = "it holds something other than tensors, numbers and text"
         raise ValueError(f"is no checkpoint of wgan-train ({reason})") from error
@@ -50,11 +51,6 @@ def read_archive(path: Path, tensors: bool = True) -> object:
         if not all(torch.isfinite(tensor).all() for tensor in found):
             raise ValueError("has numbers that are not finite, which no run saves")
     return content
-
-
-def _printable(text: str) -> str:
-    """Return a text from a file without what would move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def tensors_in(content: object) -> list[Tensor]:

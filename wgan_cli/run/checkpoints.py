@@ -3,6 +3,8 @@
 import io
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -74,10 +76,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:
-        with whole(path) as partial, partial.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+        with whole(path) as partial:
+            _write_through(partial, buffer.getbuffer())
         _flush_folder(path.parent)
     except OSError as error:
         size = buffer.tell() / 1e6
@@ -91,10 +91,7 @@ def link_checkpoint(existing: Path, path: Path) -> None:
         try:
             os.link(existing, partial)
         except OSError:
-            with partial.open("wb") as file:
-                file.write(existing.read_bytes())
-                file.flush()
-                os.fsync(file.fileno())
+            _write_through(partial, existing.read_bytes())
     _flush_folder(path.parent)
 
 
@@ -156,6 +153,25 @@ def peek(path: Path) -> Checkpoint | None:
         return None
 
 
+@contextmanager
+def must_fit(key: str, path: object, what: str) -> Iterator[None]:
+    """Refuse a checkpoint whose parts do not fit together, whatever that raises where they are used.
+
+    Args:
+        key: The setting that named it.
+        path: What it was set to.
+        what: What is wrong then; the reason follows in brackets.
+
+    Raises:
+        SettingError: If they do not.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:  # a SettingError is a ValueError
+        reason = str(error).partition("\n")[0]
+        raise SettingError(key, path, f"{what} ({reason})") from error
+
+
 def is_checkpoint(path: Path) -> bool:
     """Say whether a file is a whole checkpoint."""
     try:
@@ -207,6 +223,14 @@ def _images(saved: dict[str, Any]) -> Images:
     if not possible or type(count) is not int or count < 1 or not isinstance(digest, str):
         raise ValueError("is no whole checkpoint: it was trained on images that cannot be")
     return Images((sizes[0], sizes[1], sizes[2]), num_classes, count, digest)
+
+
+def _write_through(path: Path, data: bytes | memoryview) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:

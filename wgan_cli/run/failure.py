@@ -35,11 +35,16 @@ def _reason(error: Exception, config: Mapping[str, Any]) -> str | None:
     if isinstance(error, RunFailedError):
         return str(error)
     if isinstance(error, OSError):
-        return f"could not use {error.filename or 'the disk'}: {error.strerror or error}."
+        return could_not_use(error)
     if is_out_of_memory(error):
         settings = ", ".join(_what_takes_memory(config)) or "batch_size, generator.width, critic.width, dataset.limit"
         return f"out of memory; lower one of {settings}."
     return None
+
+
+def could_not_use(error: OSError) -> str:
+    """Say in a sentence which file or folder failed, and how."""
+    return f"could not use {error.filename or 'the disk'}: {error.strerror or error}."
 
 
 def is_out_of_memory(error: Exception) -> bool:

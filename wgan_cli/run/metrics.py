@@ -3,11 +3,10 @@
 import csv
 import io
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from wgan_cli.files import whole
+from wgan_cli.files import naming, whole
 from wgan_cli.training.state import MEANS
 
 log = logging.getLogger(__name__)
@@ -41,9 +40,5 @@ class Table:
         """Add a row; a column that it lacks stays empty."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in self._columns])
-        try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
-        except OSError as error:
-            error.filename = os.fspath(self._path)  # a write that fails does not say where
-            raise
+        with naming(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
