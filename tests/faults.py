@@ -3,6 +3,7 @@
 Each fault is called in the process before its command begins. It writes down where it struck.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -122,12 +123,18 @@ class FullDisk:
 
 @dataclass(frozen=True)
 class LittleMemory:
-    """From the update of this number on the process gets no more than so many bytes beyond what it has."""
+    """From the update of this number on the process gets no more than so many bytes beyond what it has.
+
+    What a tensor of 64 KiB or more frees goes back to the system at once. By itself the allocator keeps such memory
+    after the first few, and then an update may find all that it needs there, however little the limit leaves.
+    """
 
     count: int
     size: int
 
     def __call__(self) -> None:
+        mmap_threshold = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
+        assert ctypes.CDLL(None).mallopt(mmap_threshold, 2**16) == 1
         at_update(self.count, lambda _: self.limit())
 
     def limit(self) -> None:
