@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import HydraException
+
 from wgan_cli.run import session
 from wgan_cli.training.state import TrainingState
 
@@ -91,6 +94,34 @@ class SignalAtOperation:
                 operation(event, arguments[0])
 
         sys.addaudithook(hook)
+
+
+@dataclass(frozen=True)
+class SignalWhileComposing:
+    """A signal at the so many-th call of one of Hydra's functions, which then raises an error of its own.
+
+    As a library does where a signal's exception passes a ``finally`` of it that cannot bear half of its work.
+    """
+
+    function: str
+    count: int
+    number: int
+
+    def __call__(self) -> None:
+        usual = getattr(ConfigLoaderImpl, self.function)
+        calls = 0
+
+        def composing(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == self.count:
+                try:
+                    send([self.number])
+                finally:
+                    raise HydraException("an error of the library's own")
+            return usual(*arguments, **named)
+
+        setattr(ConfigLoaderImpl, self.function, composing)
 
 
 @dataclass(frozen=True)

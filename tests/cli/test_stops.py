@@ -17,7 +17,7 @@ import pytest
 
 from tests.builders import bits
 from tests.commands import TINY, Answer, Fault, environment, names, results, run
-from tests.faults import SignalAtOperation, SignalsAtUpdate, TornSave
+from tests.faults import SignalAtOperation, SignalsAtUpdate, SignalWhileComposing, TornSave
 from wgan_cli.run.checkpoints import newest_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -249,14 +249,14 @@ def test_a_second_sigterm_is_as_good_as_one(whole: Whole, tmp_path: Path) -> Non
     assert left["critic_updates"] == json.loads((tmp_path / "note").read_text())["critic_updates"]
 
 
-# A signal when the program is about to import for the so many-th time.
+# A signal when the program is about to import something for the first time.
 AT_IMPORT = """
 import os, sys
-left, number = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+name, number = sys.argv.pop(1), int(sys.argv.pop(1))
 def hook(event, arguments):
-    global left
-    left -= event == "import"
-    if event == "import" and left == 0:
+    global name
+    if event == "import" and arguments[0] == name:
+        name = None
         os.kill(os.getpid(), number)
 sys.addaudithook(hook)
 from wgan_cli.cli.main import wgan_train
@@ -265,12 +265,12 @@ wgan_train()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("imports", [150, 600, 2000])
+@pytest.mark.parametrize("module", ["wgan_cli.cli.train", "hydra", "torch", "wgan_cli.build"])
 def test_a_signal_while_the_program_is_still_being_imported(
-    imports: int, number: signal.Signals, tmp_path: Path
+    module: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     said = subprocess.run(
-        [sys.executable, "-c", AT_IMPORT, str(imports), str(int(number)), *SHORT],
+        [sys.executable, "-c", AT_IMPORT, module, str(int(number)), *SHORT],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,
@@ -280,6 +280,25 @@ def test_a_signal_while_the_program_is_still_being_imported(
     assert (said.returncode, said.stdout) == (128 + number, "")
     assert said.stderr == f"wgan-train: interrupted by {number.name}\n"
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_which_a_library_raises_an_error_of_its_own(number: signal.Signals, tmp_path: Path) -> None:
+    """While the configuration is composed: it is no mistake of the user's."""
+    fault = SignalWhileComposing("load_configuration", 1, number)
+    said = run("wgan-train", *SHORT, cwd=tmp_path, code=128 + number, fault=fault)
+    assert (said.out, said.err) == ("", f"wgan-train: interrupted by {number.name}\n")
+    assert names(tmp_path) == set()
+
+
+def test_a_signal_between_the_jobs_of_a_sweep(tmp_path: Path) -> None:
+    """While Hydra composes the second of them, after it has composed both to see whether it can."""
+    words = ("-m", *SHORT, "epochs=1", "seed=1,2", "hydra.sweep.dir=sweep")
+    fault = SignalWhileComposing("load_sweep_config", 4, signal.SIGINT)
+    said = run("wgan-train", *words, cwd=tmp_path, code=130, fault=fault)
+    assert "go on with: wgan-train -m" in said.out.splitlines()[-1]
+    assert (tmp_path / "sweep/0/checkpoints/epoch_0001.pt").is_file()
+    assert not (tmp_path / "sweep/1").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

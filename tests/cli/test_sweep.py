@@ -67,7 +67,9 @@ def test_a_sweep_whose_job_breaks_off_ends_with_that_kind_of_code(tmp_path: Path
 
 
 def test_the_flag_may_stand_anywhere(tmp_path: Path) -> None:
-    run("wgan-train", *SHORT, "-m", "n_critic=1,2", "dry_run=true", cwd=tmp_path)
+    said = run("wgan-train", *SHORT, "-m", "n_critic=1,2", "dry_run=true", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert said.out.count("steps in all") == 2
+    assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize(

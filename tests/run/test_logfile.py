@@ -19,7 +19,7 @@ def write(path: Path, rows: int, *messages: str) -> list[str]:
 
 
 def row(step: int) -> str:
-    return ROW % (1, step, "critic_loss 0.5", 100, "00:01")
+    return ROW % (1, step, "critic_loss 0.5  100 images/s  00:01 left")
 
 
 def test_rows_after_the_last_checkpoint_go_and_all_else_stays(tmp_path: Path) -> None:

@@ -243,6 +243,9 @@ def test_many_stops_make_the_same_run(folder: RunFolder, tmp_path: Path) -> None
     pieces = in_pieces(folder)
     assert bits(pieces.state) == bits(straight.state)
     assert folder.metrics.read_bytes() == whole.metrics.read_bytes()
+    rates = [row["images_per_second"] for row in rows(folder.timing)]
+    assert np.isnan(rates).any()  # empty where a piece was a generator update, in which no image is trained on
+    assert 0 not in rates
     assert names(folder.path) == names(whole.path)
     for name in names(whole.path):
         if name.endswith(".png"):

@@ -11,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from wgan_cli.parameters import SettingError, nearest, printable, typed
 from wgan_cli.run.failure import RunFailedError, could_not_use
+from wgan_cli.run.interrupts import interruptions_kept
 
 BUG, REFUSED, FAILED = 1, 2, 3
 LONGEST = 2000  # letters in a line of a message
@@ -33,7 +34,8 @@ def exit_code(error: BaseException) -> int:
 def answered(program: str, command: Callable[[], int]) -> int:
     """Run a command, say what went wrong, and return the exit code."""
     try:
-        return command()
+        with interruptions_kept():
+            return command()
     except (*USER_MISTAKES, RunFailedError, OSError) as error:
         print(f"{program}: {explain(error)}", file=sys.stderr)
         return exit_code(error)

@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import NoReturn
 
 from wgan_cli.run.interrupts import Interrupted, caught_signals
@@ -35,11 +36,20 @@ def wgan_sample() -> NoReturn:
 def _exit(program: str, command: Callable[[], int]) -> NoReturn:
     """Exit with a command's code, or with 130 or 143 if a signal ends it: 128 and the signal's number."""
     with caught_signals():
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # what the terminal has no letters for
         try:
             code = command()
         except Interrupted as error:
+            _ignore_signals()
             print(f"{program}: interrupted by {error.signal.name}", file=sys.stderr)
             code = 128 + error.signal
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # all is done, and the interpreter takes a moment to end
+    _ignore_signals()
     sys.exit(code)
+
+
+def _ignore_signals() -> None:
+    """All is done, and the interpreter takes a moment to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

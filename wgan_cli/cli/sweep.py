@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from wgan_cli.cli.compose import check_sweep, chosen_wins, hand_to_hydra, unchanging_folder
 from wgan_cli.cli.errors import BUG, exit_code, explain
 from wgan_cli.parameters import SettingError, typed
+from wgan_cli.run.interrupts import interruptions_kept
 
 log = logging.getLogger("wgan_cli")
 
@@ -34,8 +35,9 @@ def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, l
         path, overrides = Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
         began[:] = [Path(hydra_config.sweep.dir)]
         try:
-            chosen_wins(config, hydra_config.job.config_name or "train", overrides)
-            code = run_job(config, path, unchanging_folder(hydra_config.sweep), overrides)
+            with interruptions_kept():
+                chosen_wins(config, hydra_config.job.config_name or "train", overrides)
+                code = run_job(config, path, unchanging_folder(hydra_config.sweep), overrides)
         except Exception as error:
             reason = explain(error)
             log.error("%s", reason, exc_info=exit_code(error) == BUG)
@@ -49,7 +51,8 @@ def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, l
             raise SystemExit(code)  # a signal stopped the job, and means the sweep
 
     try:
-        hand_to_hydra("train", job)
+        with interruptions_kept():
+            hand_to_hydra("train", job)
     except (SystemExit, KeyboardInterrupt):
         if began:
             log.info("the sweep was stopped; go on with: wgan-train %s", _how_to_go_on(arguments, began[0]))
@@ -59,11 +62,21 @@ def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, l
             "hydra.sweep.dir", Path(error.filename or "."), f"cannot be used ({error.strerror})"
         ) from error
     finally:
+        for folder in began:
+            with suppress(OSError):
+                _remove_if_unused(folder)
         if failed:
             log.error("%d of the jobs failed:", len(failed))
         for name, reason, _ in failed:
             log.error("  #%s\n      %s", name, reason.replace("\n", "\n      "))
     return failed[0][2] if failed else 0
+
+
+def _remove_if_unused(folder: Path) -> None:
+    """Remove a sweep's folder in which no job left anything: a dry run, or all are finished elsewhere, or failed."""
+    if [path.name for path in folder.iterdir()] == ["multirun.yaml"]:
+        (folder / "multirun.yaml").unlink()
+        folder.rmdir()
 
 
 def _how_to_go_on(arguments: Sequence[str], folder: Path) -> str:

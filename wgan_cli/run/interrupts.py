@@ -28,11 +28,13 @@ class StopRequest:
     Attributes:
         signal: The first that came.
         heeded: Whether somebody looks at it, and stops when all is saved.
+        raised: The one that was to end the program.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self.heeded = False
+        self.raised: signal.Signals | None = None
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Note the first signal; end the program if nobody heeds it, or if Ctrl-C comes a second time.
@@ -43,6 +45,7 @@ class StopRequest:
         again = self.signal is not None and number == signal.SIGINT
         self.signal = self.signal or signal.Signals(number)
         if again or not self.heeded:
+            self.raised = signal.Signals(number)
             raise Interrupted(number)
 
 
@@ -61,7 +64,18 @@ def caught_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        _request.signal = None
+        _request.signal = _request.raised = None
+
+
+@contextmanager
+def interruptions_kept() -> Iterator[None]:
+    """Let a signal end the program also where a library that it met raised an error of its own instead."""
+    try:
+        yield
+    except Exception as error:
+        if _request.raised is not None:
+            raise Interrupted(_request.raised) from error
+        raise
 
 
 @contextmanager

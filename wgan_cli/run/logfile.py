@@ -10,7 +10,7 @@ from pathlib import Path
 from wgan_cli.files import whole
 from wgan_cli.run.failure import RunFailedError
 
-ROW = "epoch %d  step %d  %s  %.0f images/s  %s left"  # of metrics, as a line
+ROW = "epoch %d  step %d  %s"  # of metrics, as a line
 _ROW_IN_FILE = re.compile(r"\S+ \S+ epoch \d+  step \d+  ")  # after the time
 
 

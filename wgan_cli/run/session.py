@@ -148,8 +148,8 @@ class Recorder:
         if cadence.checkpoint_due(state):
             path = self._folder.epoch_checkpoint(cadence.epochs_done(state))
             self._save(path)
-            link_checkpoint(path, self._folder.last_checkpoint)
             self._folder.keep_epochs(self._run.keep)
+            link_checkpoint(path, self._folder.last_checkpoint)  # after it: once that is the end's, all is done
         elif finished or save_now:
             self._save(self._folder.last_checkpoint)
         self.ending = "finished" if finished else self._stop()
@@ -176,7 +176,7 @@ class Recorder:
     def _write_row(self, state: TrainingState) -> None:
         now = time.monotonic()
         images = (state.critic_updates - self._row_updates) * self._run.batch_size
-        rate = images / (now - self._row_began)
+        rate = images / (now - self._row_began)  # 0 where a run went on between the critic's and the generator's update
         at = {
             "step": state.step,
             "epoch": self._run.cadence.epoch(state),
@@ -184,16 +184,15 @@ class Recorder:
         }
         means = state.means.read()
         self._metrics.add(at | means)
-        self._timing.add(at | {"seconds": round(now - self._began, 3), "images_per_second": round(rate, 1)})
+        seconds = {"seconds": round(now - self._began, 3)}
+        self._timing.add(at | seconds | ({"images_per_second": round(rate, 1)} if rate else {}))
         self._row_began, self._row_updates = now, state.critic_updates
         self._bar.set_postfix({_SHORT[name]: f"{value:.3g}" for name, value in means.items()})
-        left = (self._run.cadence.total_updates - state.critic_updates) * self._run.batch_size / max(rate, 1e-9)
-        values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        log.log(
-            logging.INFO if self._bar.disable else logging.DEBUG,
-            ROW,
-            *(at["epoch"], state.step, values, rate, tqdm.format_interval(left)),
-        )
+        values = [f"{name} {value:.4g}" for name, value in means.items()]
+        if rate:
+            left = (self._run.cadence.total_updates - state.critic_updates) * self._run.batch_size / rate
+            values += [f"{rate:.0f} images/s", f"{tqdm.format_interval(left)} left"]
+        log.log(logging.INFO if self._bar.disable else logging.DEBUG, ROW, at["epoch"], state.step, "  ".join(values))
 
     def _save_grid(self, name: str) -> None:
         run = self._run
