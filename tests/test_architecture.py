@@ -18,7 +18,7 @@ PACKAGE = TESTS.parent / "wgan_cli"
 ALLOWED = {
     "": {"players", "restore"},
     "cli": {"", "build", "export", "modes", "parameters", "restore", "run", "settings"},
-    "restore": {"build", "constraints", "devices", "parameters", "players", "run", "settings", "training"},
+    "restore": {"build", "devices", "parameters", "players", "run", "settings", "training"},
     "build": {
         "constraints", "data", "devices", "losses", "networks", "optimizers", "parameters", "players", "run",
         "sampling", "settings", "training",
@@ -42,6 +42,7 @@ TESTED_ELSEWHERE = {
     "__init__": "test_restore",
     "cli/compose": "cli/test_train",
     "cli/errors": "cli/test_mistakes",
+    "cli/help": "cli/test_train",
     "cli/main": "cli/test_stops",
     "data/cache": "data/test_image_folder",
     "files": "test_images",

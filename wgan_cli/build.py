@@ -30,7 +30,7 @@ from wgan_cli.settings import OF_THIS_PROCESS, DatasetUse, Settings
 from wgan_cli.training.ema import ema_of
 from wgan_cli.training.loop import Rules
 from wgan_cli.training.schedule import CriticSchedule
-from wgan_cli.training.state import TrainingState
+from wgan_cli.training.state import TrainingState, require_weights
 from wgan_cli.training.streams import Purpose, Streams
 
 DOES_NOT_FIT = "has a checkpoint that does not fit the run that it describes"
@@ -54,9 +54,10 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     constraint = bind(choose(CONSTRAINTS, settings.constraint, "constraint"), settings.constraint, "constraint")
     loss = bind(choose(LOSSES, settings.loss, "loss"), settings.loss, "loss")
     _check_parts(settings)
+    streams = Streams(settings.seed, device)
+    _check_networks(settings, constraint, streams, checkpoint)
 
     dataset, use, images = _load_images(settings, checkpoint)
-    streams = Streams(settings.seed, device)
     sizes = settings.batch_size, settings.generator_batch_size or settings.batch_size
     batches, generator_batches = _build_batches(dataset, use, sizes, streams)
     cadence = build_cadence(settings, images.count)
@@ -195,18 +196,9 @@ def _build_state(
     settings: Settings, images: Images, constraint: Constraint, streams: Streams, cadence: Cadence
 ) -> TrainingState:
     """Build the players, each from a random stream of its own, and their optimizers."""
-    streams.seed_global("network weights", 0)
-    generator = build_generator(settings.generator, images)
-    streams.seed_global("network weights", 1)
-    critic = build_critic(settings.critic, images, constraint)
+    generator, critic = _build_players(settings, images, constraint, streams)
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
-    layers = [*generator.modules(), *critic.modules()]
-    if any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
-        for key in ("batch_size", "generator_batch_size"):
-            if getattr(settings, key) == 1:
-                raise SettingError(key, 1, "must be at least 2 where a network has BatchNorm")
-
     steps = max(1, cadence.total_steps)
 
     def progress() -> float:
@@ -218,6 +210,22 @@ def _build_state(
         generator, critic, *optimizers, ema=ema_of(generator) if settings.ema else None
     )
     return state
+
+
+def _build_players(
+    settings: Settings, images: Images, constraint: Constraint, streams: Streams
+) -> tuple[Generator, nn.Module]:
+    """Build the generator and the critic, and see whether batches are large enough for them."""
+    streams.seed_global("network weights", 0)
+    generator = build_generator(settings.generator, images)
+    streams.seed_global("network weights", 1)
+    critic = build_critic(settings.critic, images, constraint)
+    layers = [*generator.modules(), *critic.modules()]
+    if any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
+        for key in ("batch_size", "generator_batch_size"):
+            if getattr(settings, key) == 1:
+                raise SettingError(key, 1, "must be at least 2 where a network has BatchNorm")
+    return generator, critic
 
 
 def build_generator(settings: Mapping[str, Any], images: Images) -> Generator:
@@ -277,6 +285,27 @@ def _check_parts(settings: Settings) -> None:
             name = getattr(settings, key)["name"]
             raise SettingError("dataset.conditional", True, f"{key}={name} cannot be told of classes")
     checked(choose(OPTIMIZERS, settings.optimizer, "optimizer"), settings.optimizer, "optimizer", players)
+
+
+def _check_networks(
+    settings: Settings, constraint: Constraint, streams: Streams, checkpoint: Checkpoint | None
+) -> None:
+    """Build the networks without memory for weights, to find mistakes before the data is read.
+
+    Raises:
+        SettingError: If one cannot be built, or a checkpoint has other weights.
+    """
+    if checkpoint is not None:
+        with must_fit("resume", settings.resume, DOES_NOT_FIT), torch.device("meta"):
+            generator, critic = _build_players(settings, checkpoint.images, constraint, streams)
+            require_weights(generator, checkpoint.state["generator"])
+            require_weights(critic, checkpoint.state["critic"])
+        return
+    size, channels = (settings.dataset.get(key) for key in ("image_size", "channels"))
+    if size is not None and channels is not None:  # which a dataset of one's own need not be told
+        num_classes = 1 if settings.dataset.get("conditional") else None
+        with torch.device("meta"):
+            _build_players(settings, Images((channels, size, size), num_classes, 1, ""), constraint, streams)
 
 
 def _other_images(dataset: Mapping[str, Any], then: Images, now: Images) -> str:

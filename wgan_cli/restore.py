@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from wgan_cli.build import DOES_NOT_FIT, build_cadence, build_critic, build_generator, build_run, settled, stored
-from wgan_cli.constraints import CONSTRAINTS
+from wgan_cli.build import build_cadence, build_generator, build_run, settled, stored
 from wgan_cli.devices import resolve_device
-from wgan_cli.parameters import SettingError, bind, choose
+from wgan_cli.parameters import SettingError, bind
 from wgan_cli.players import Generator
-from wgan_cli.run.checkpoints import Checkpoint, must_fit, newest_checkpoint, peek
+from wgan_cli.run.checkpoints import must_fit, newest_checkpoint, peek
 from wgan_cli.run.folder import RunFolder, run_folders
 from wgan_cli.run.session import Run
-from wgan_cli.settings import CHANGEABLE, OF_THIS_PROCESS, Settings
+from wgan_cli.settings import CHANGEABLE, OF_THIS_PROCESS, Settings, require_changeable
 from wgan_cli.training.state import require_weights
 
 
@@ -34,10 +33,7 @@ def resume_run(folder: RunFolder, changed: Settings, given: list[str]) -> tuple[
     Raises:
         SettingError: If there is nothing to go on with, or a key is given that must stay as it was.
     """
-    for key in given:
-        if key.partition(".")[0] not in (*CHANGEABLE, "resume"):
-            allowed = f"a run that goes on keeps its {key}; it may change {', '.join(CHANGEABLE)}"
-            raise SettingError("resume", folder.path, allowed)
+    require_changeable(folder.path, given)
     file, checkpoint = newest_checkpoint(folder.path, "resume")
     config = dict(checkpoint.config)
     for key in given:
@@ -48,10 +44,12 @@ def resume_run(folder: RunFolder, changed: Settings, given: list[str]) -> tuple[
         raise _unusable_settings(folder, error) from error
     this_process = {key: getattr(changed, key) for key in OF_THIS_PROCESS}
     settings = replace(settings, **{**this_process, "resume": str(folder.path)})
-    _require_networks(settings, checkpoint)
     try:
         return build_run(settings, checkpoint), file
     except SettingError as error:
+        if error.key == "dataset.root" and not Path(settings.dataset["root"]).is_absolute():
+            where = "it is looked for from here, as it was from the folder where the run began"
+            raise SettingError("resume", folder.path, f"{error}; {where}") from error
         if error.key in ("resume", "dataset.root", *given) or error.key in CHANGEABLE:
             raise  # what it says is about this machine or this command line
         raise _unusable_settings(folder, error) from error
@@ -125,19 +123,3 @@ def _copy(source: dict[str, Any], target: dict[str, Any], keys: list[str]) -> No
 
 def _unusable_settings(folder: RunFolder, error: SettingError) -> SettingError:
     return SettingError("resume", folder.path, f"has a checkpoint whose settings cannot be used: {error}")
-
-
-def _require_networks(settings: Settings, checkpoint: Checkpoint) -> None:
-    """Compare the networks that the settings describe with the saved weights, before any of them is allocated.
-
-    Raises:
-        SettingError: If they differ.
-    """
-    with must_fit("resume", settings.resume, DOES_NOT_FIT):
-        settings = settled(settings)
-        constraint = bind(choose(CONSTRAINTS, settings.constraint, "constraint"), settings.constraint, "constraint")
-        with torch.device("meta"):
-            generator = build_generator(settings.generator, checkpoint.images)
-            critic = build_critic(settings.critic, checkpoint.images, constraint)
-        require_weights(generator, checkpoint.state["generator"])
-        require_weights(critic, checkpoint.state["critic"])

@@ -1,10 +1,11 @@
 """The typed top level of a run's settings, and where the YAML files lie. Importing this does not import torch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from wgan_cli.parameters import Range
+from wgan_cli.parameters import Range, SettingError
 
 _HERE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a checkout or an editable install. Inside comes
@@ -13,6 +14,7 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if (pat
 
 Part = dict[str, Any]  # `name`, which chooses the part, and the part's own settings, which the part declares
 AtLeastOne = Annotated[int, Range(1)]
+Length = Annotated[int, Range(1, 10**9)]  # of a run; whatever is counted in one is then far below 2**63
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 
@@ -52,8 +54,8 @@ class CriticWarmup:
 class Settings:
     """What ``wgan-train`` can be told. ``conf/train.yaml`` says what each is for and gives the defaults."""
 
-    epochs: AtLeastOne
-    max_steps: AtLeastOne | None
+    epochs: Length
+    max_steps: Length | None
     max_minutes: Annotated[float, Range(above=0)] | None
     batch_size: AtLeastOne
     generator_batch_size: AtLeastOne | None
@@ -82,6 +84,22 @@ class Settings:
 OF_THIS_PROCESS: dict[str, Any] = {"resume": None, "dry_run": False, "max_minutes": None}
 # What the command line may change in a run that goes on; everything else is the checkpoint's.
 CHANGEABLE = ("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run")
+
+
+def require_changeable(folder: str | Path, keys: Iterable[str]) -> None:
+    """Refuse what a run that goes on has from its checkpoint.
+
+    Args:
+        folder: The run's, for messages.
+        keys: What the command line sets.
+
+    Raises:
+        SettingError: If one of them must stay as it was.
+    """
+    for key in keys:
+        if key.partition(".")[0] not in (*CHANGEABLE, "resume"):
+            allowed = f"a run that goes on keeps its {key}; it may change {', '.join(CHANGEABLE)}"
+            raise SettingError("resume", folder, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
 from tests.commands import TINY, Answer, checkpoint, names, results, run, tree
 from tests.data.files import photographs
-from tests.faults import FullDisk, LittleMemory, SignalsAtUpdate
+from tests.faults import FullDisk, LittleMemory, SignalAtOperation, SignalsAtUpdate
 from wgan_cli.run.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -153,6 +154,7 @@ def test_a_run_that_goes_on_downloads_nothing(tmp_path: Path) -> None:
 # Memory.
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit, and the allocator's setting, are Linux's")
 def test_out_of_memory(tmp_path: Path) -> None:
     large = (*WHOLE, "dataset.image_size=64", "batch_size=40", "generator.width=32", "critic.width=16", "epochs=9")
     said = run("wgan-train", *large, cwd=tmp_path, code=3, fault=LittleMemory(count=5, size=2_000_000))
@@ -192,7 +194,24 @@ def test_only_the_newest_epochs_are_kept(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"epoch_0004.pt", "last.pt"}
     go_on(tmp_path, "epochs=6", "checkpoint.every=2")
     assert {path.name for path in folder.iterdir()} == {"epoch_0004.pt", "epoch_0006.pt", "last.pt"}
-    assert checkpoint(folder / "last.pt")["config"]["checkpoint"] == {"every": 2, "every_minutes": None, "keep": 2}
+    assert checkpoint(folder / "last.pt")["config"]["checkpoint"] == {"every": 2, "every_minutes": 10, "keep": 2}
+
+
+def test_only_those_are_kept_whenever_the_end_is_cut_short(tmp_path: Path) -> None:
+    """kill -9 before each of the last operations on files, and then the same command."""
+    again = (*TINY, "epochs=3", "checkpoint.keep=1", "hydra.run.dir=run", "resume=auto")
+    note = tmp_path / "note"
+    (tmp_path / "whole").mkdir()
+    run("wgan-train", *again, cwd=tmp_path / "whole", fault=SignalAtOperation(tmp_path / "whole", None, 0, note))
+    done = note.read_text().splitlines()
+    removed = len(done) - done[::-1].index("os.remove run/checkpoints/epoch_0002.pt")
+    for count in range(removed - 3, len(done) + 1):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        run("wgan-train", *again, cwd=folder, code=-9, fault=SignalAtOperation(folder, count, 9, note))
+        run("wgan-train", *again, cwd=folder)
+        assert names(folder) == names(tmp_path / "whole"), done[count - 1]
+        assert results(folder / "run") == results(tmp_path / "whole" / "run")
 
 
 def test_saved_every_so_many_minutes(runs: FinishedRuns, tmp_path: Path) -> None:
@@ -245,6 +264,23 @@ def test_the_folder_that_is_printed_can_be_typed(runs: FinishedRuns, tmp_path: P
     program, word = shlex.split(said.splitlines()[-1].partition("go on with: ")[2])
     run(program, word, cwd=tmp_path)
     assert results(tmp_path / 'loss=x, it"s') == results(runs["whole"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [
+        ("outputs/${now:%Y-%m-%d}/${now:%f}", "outputs"),
+        ("o/${now:%Y/%m/%d/%f}", "o"),  # one that makes several folders
+        ("o/x/${now:%f}/", "o/x"),
+        ("o/run-${now:%f}/mine", "o"),
+        ("${now:%f}", "."),
+        ("o/${hydra.job.name}/${now:%f}", "o/wgan-train"),
+        ("o/mine", "o/mine"),
+    ],
+)
+def test_where_earlier_runs_are_looked_for(pattern: str, folder: str, tmp_path: Path) -> None:
+    said = run("wgan-train", *TINY, "resume=auto", "dry_run=true", f"hydra.run.dir='{pattern}'", cwd=tmp_path).out
+    assert said.startswith(f"there is no unfinished run with these settings in {folder}; this is a new one")
 
 
 def test_the_folder_of_runs_may_be_an_interpolation(runs: FinishedRuns, tmp_path: Path) -> None:

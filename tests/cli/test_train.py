@@ -1,6 +1,7 @@
 import contextlib
 import os
 import pty
+import re
 import subprocess
 import termios
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from PIL import Image
 
 from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
-from tests.commands import TINY, checkpoint, command, environment, names, results, run, tree
+from tests.commands import TINY, answer, checkpoint, command, environment, names, results, run, start, tree
 from wgan_cli.constraints import Clip, GradientPenalty
 from wgan_cli.networks import GENERATORS
 from wgan_cli.settings import CONF_DIR
@@ -145,6 +146,36 @@ def test_help_shows_what_was_chosen(tmp_path: Path) -> None:
     said = run("wgan-train", "loss=hinge", "--help", cwd=tmp_path).out
     assert "name: spectral_norm" in said
     assert "name: rmsprop" not in said
+    said = run("wgan-train", "-h", "generator=mlp", "batch_size=3", "-m", cwd=tmp_path).out
+    assert "\n  hidden_sizes: [256, 512, 1024]" in said
+    assert "\nbatch_size: 3  # images in an update\n" in said
+
+
+def test_help_explains_every_setting(tmp_path: Path) -> None:
+    """Also those that have the same name in several groups."""
+    for program, words in (("wgan-train", ()), ("wgan-train", ("dataset=image_folder",)), ("wgan-sample", ())):
+        said = run(program, *words, "--help", cwd=tmp_path).out.partition("(key=value):")[2]
+        lines = [line for line in said.splitlines() if re.match(r" *(?!name|modes)\w+: ", line)]
+        assert len(lines) > 10
+        assert [line for line in lines if "  # " not in line] == []
+    said = run("wgan-train", "--help", cwd=tmp_path).out
+    for line in ("every: 100  # steps", "every: 1  # epochs between grids", "every: 1  # epochs between checkpoints"):
+        assert f"\n  {line}" in said
+
+
+def test_the_configuration_that_is_shown_is_the_runs(tmp_path: Path) -> None:
+    """Beside a recipe, where Hydra's own would be another: an optimizer of the command line's counts whole."""
+    words = ("experiment=wgan_gp_mnist", "optimizer=rmsprop", "critic=mlp")
+    shown, usual = config(*words, cwd=tmp_path), config("optimizer=rmsprop", "critic=mlp", cwd=tmp_path)
+    assert (shown["optimizer"], shown["critic"]) == (usual["optimizer"], usual["critic"])
+    assert shown["batch_size"] == config("experiment=wgan_gp_mnist", cwd=tmp_path)["batch_size"] != usual["batch_size"]
+    said = run("wgan-train", "--cfg=job", "--package", "loss", cwd=tmp_path).out
+    assert said == "# @package loss\nname: wasserstein\n"
+
+
+def test_a_terminal_that_has_not_all_letters(tmp_path: Path) -> None:
+    said = answer(start("wgan-train", *TINY, "dry_run=true", cwd=tmp_path, PYTHONIOENCODING="ascii")).out
+    assert r"glyphs, 40 to train on, 1\xd78\xd78, batches of 8" in said
 
 
 @pytest.mark.parametrize(
@@ -218,7 +249,6 @@ def test_a_recipe_chooses_and_the_command_line_wins(options: Path) -> None:
 
 @pytest.mark.slow
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(options: Path) -> None:
-    """Through a recipe of the user's own, which a single run composes otherwise than --cfg does."""
     before = tree(options)
     said = run("wgan-train", "--config-dir", "my", "experiment=quick", "dry_run=true", "device=cpu", cwd=options).out
     for words in (

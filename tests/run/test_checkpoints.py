@@ -6,6 +6,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def test_it_is_an_archive_without_compression_that_torch_reads_safely(tmp_path: 
     content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
     assert content["config"] == CONFIG
     assert all(type(value) is str for value in content["versions"].values())
+
+
+def test_more_classes_than_any_size_of_an_image(tmp_path: Path) -> None:
+    images = replace(images_info(), num_classes=20_000)
+    state = make_state().state_dict()
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(CONFIG, images, state))
+    assert load_checkpoint(tmp_path / "a.pt", "checkpoint").images == images
 
 
 # Writing.

@@ -5,6 +5,7 @@ here; sweeps and whatever only informs (--help, --cfg, completion) are left to H
 """
 
 import argparse
+import copy
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
@@ -33,6 +35,10 @@ FLAGS = (
     "--package", "--resolve", "--shell-completion", "--shell_completion", "--version",
     "-c", "-cd", "-cn", "-h", "-i", "-m", "-p", "-sc",
 )  # fmt: skip
+
+
+# What a command line asks for instead of a run; only one of them.
+INSTEAD = ({"--multirun", "-m"}, {"--cfg", "-c"}, {"--info", "-i"}, {"--shell-completion", "--shell_completion", "-sc"})
 
 
 def check_flags(arguments: Sequence[str]) -> None:
@@ -50,6 +56,10 @@ def check_flags(arguments: Sequence[str]) -> None:
             raise UsageError(f"{flag}: a number of {len(value):,} digits cannot be read")  # Python would not
         if not flag:
             raise UsageError(f"{argument!r} cannot be read; a setting is written key=value, as in n_critic=5")
+    given = {argument.partition("=")[0] for argument in arguments}
+    modes = [flag for flags in INSTEAD for flag in sorted(flags & given)[:1]]
+    if len(modes) > 1:
+        raise UsageError(f"{' and '.join(modes)}: only one of these at a time")
 
 
 def composed(config_name: str, arguments: Sequence[str]) -> DictConfig | None:
@@ -67,9 +77,36 @@ def composed(config_name: str, arguments: Sequence[str]) -> DictConfig | None:
         HydraException: If it cannot be composed.
     """
     flags, words = _parse(config_name, arguments)
+    return None if flags.cfg else _composed(flags, words)
+
+
+def shown(config_name: str, arguments: Sequence[str]) -> str | None:
+    """Return what ``--cfg job`` prints, the configuration of a single run as YAML; None if that is not asked for.
+
+    Raises:
+        HydraException: If it cannot be composed.
+    """
+    flags, words = _parse(config_name, arguments)
+    config = _composed(flags, words) if flags.cfg == "job" else None
+    if config is None:
+        return None
+    return OmegaConf.to_yaml(own(config), resolve=flags.resolve)
+
+
+def options(config_name: str, arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Return the groups, and the names of each one's options."""
+    flags, _ = _parse(config_name, arguments)
+    with _initialized(flags):
+        loader = GlobalHydra.instance().config_loader()
+        return {group: loader.get_group_options(group) for group in loader.list_groups("") if group != "hydra"}
+
+
+def _composed(flags: argparse.Namespace, words: list[str]) -> DictConfig | None:
+    """Compose a single run's configuration; None if there are other flags, or it is a sweep."""
     if any(word.startswith("-") for word in words):
         return None
-    with _initialized(config_name, flags.config_dir):
+    with _initialized(flags):
+        _check_options(words)
         config = compose(flags.config_name, words, return_hydra_config=True)
         chosen_wins(config, flags.config_name, words)
     if config.hydra.mode == RunMode.MULTIRUN:
@@ -92,8 +129,8 @@ def chosen_wins(config: DictConfig, config_name: str, words: Sequence[str]) -> N
     keys = {word.partition("=")[0] for word in words}
     chosen = keys & {"generator", "critic", "loss", "constraint", "optimizer"}
     if "experiment" in keys and chosen:
-        own = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] in chosen]
-        without_recipe = compose(config_name, own)
+        of_these = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] in chosen]
+        without_recipe = compose(config_name, of_these)
         for group in chosen:
             config[group] = without_recipe[group]
 
@@ -106,9 +143,8 @@ def check_sweep(config_name: str, arguments: Sequence[str]) -> None:
         SettingError: If none of them can be used.
     """
     flags, words = _parse(config_name, arguments)
-    with _initialized(config_name, flags.config_dir):
-        loader = GlobalHydra.instance().config_loader()
-        overrides = OverridesParser.create(loader).parse_overrides([word for word in words if not word.startswith("-")])
+    with _initialized(flags):
+        overrides = _check_options([word for word in words if not word.startswith("-")])
         swept = [override for override in overrides if override.is_discrete_sweep()]
         fixed = [override.input_line or "" for override in overrides if override not in swept]
         values = [[f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] for each in swept]
@@ -124,11 +160,35 @@ def check_sweep(config_name: str, arguments: Sequence[str]) -> None:
             raise mistakes[0]
 
 
+def _check_options(words: Sequence[str]) -> list[Override]:
+    """Refuse options that are no names, as in loss=null, over which Hydra stumbles; return all words, parsed.
+
+    Raises:
+        UsageError: If there is one.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    overrides = OverridesParser.create(loader).parse_overrides(list(words))
+    groups = [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
+    for override in overrides:
+        swept = override.is_discrete_sweep()
+        values = list(override.sweep_iterator()) if swept else [override.value()]
+        group = override.key_or_group
+        if group in groups and override.is_add():
+            raise UsageError(f"{override.input_line}: has an option already; choose another without the +")
+        if group in groups and not override.is_delete() and not all(isinstance(v, str | QuotedString) for v in values):
+            usual = "there is no recipe" if group == "experiment" else "it is the usual one"
+            raise UsageError(f"{override.input_line}: an option is chosen by its name; without {group}= {usual}")
+    return overrides
+
+
 def _parse(config_name: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split off the flags that say where the configuration lies."""
+    """Split off the flags that say where the configuration lies, and what to show of it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--config-name", "-cn", default=config_name)
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--resolve", action="store_true")
+    parser.set_defaults(command=config_name)
     flags, words = parser.parse_known_args(list(arguments))
     if flags.config_dir is not None and not flags.config_dir.is_dir():
         raise UsageError(f"--config-dir {flags.config_dir}: no such folder")
@@ -136,11 +196,11 @@ def _parse(config_name: str, arguments: Sequence[str]) -> tuple[argparse.Namespa
 
 
 @contextmanager
-def _initialized(config_name: str, config_dir: Path | None) -> Iterator[None]:
+def _initialized(flags: argparse.Namespace) -> Iterator[None]:
     """Let Hydra compose from conf/ and from the user's own folder."""
-    UserOptions.folder = config_dir
+    UserOptions.folder = flags.config_dir
     Plugins.instance().register(UserOptions)
-    with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{config_name}", version_base="1.3"):
+    with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{flags.command}", version_base="1.3"):
         UserOptions.folder = None
         yield
 
@@ -171,15 +231,21 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         OmegaConfBaseException: If a mandatory value is missing, or an interpolation leads nowhere.
     """
-    settings = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
-    content = OmegaConf.to_container(OmegaConf.create(settings), resolve=True, throw_on_missing=True)
-    return cast("dict[str, Any]", content)
+    return cast("dict[str, Any]", OmegaConf.to_container(own(config), resolve=True, throw_on_missing=True))
+
+
+def own(config: DictConfig) -> DictConfig:
+    """Return a configuration without Hydra's own part; interpolations stay as they are."""
+    return OmegaConf.create({key: value for key, value in config.items_ex(resolve=False) if key != "hydra"})
 
 
 def unchanging_folder(config: Any) -> Path:
     """Return the folder that the pattern in ``dir``, such as outputs/${now:...}/..., leads into at any time."""
     pattern = str(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))["dir"])
-    parts = re.sub(r"\$\{now:[^{}]*\}", "${now}", pattern).split("/")
-    changing = [place for place, part in enumerate(parts) if "${now}" in part]
-    path = Path(config.dir)
-    return path.parents[len(parts) - 1 - changing[0]] if changing else path
+    before, changes, _ = pattern.partition("${now:")
+    if not changes:
+        return Path(config.dir)
+    whole = copy.deepcopy(config)  # which knows what is around it, for other interpolations
+    OmegaConf.set_readonly(whole, False)
+    whole.dir = before[: before.rfind("/") + 1]
+    return Path(whole.dir)

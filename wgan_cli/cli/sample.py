@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from wgan_cli import __version__
 from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
 from wgan_cli.cli.errors import UsageError
+from wgan_cli.cli.help import help_text
 from wgan_cli.parameters import SettingError, bind, path_of
 from wgan_cli.settings import SampleSettings
 
@@ -19,6 +20,9 @@ def sample(arguments: Sequence[str]) -> int:
     check_flags(arguments)
     if {"-m", "--multirun"} & set(arguments):
         raise UsageError("-m: wgan-sample renders one checkpoint at a time")
+    if (text := help_text("sample", arguments)) is not None:
+        print(text, end="")
+        return 0
     config = composed("sample", arguments)
     if config is None:
         hand_to_hydra("sample", _render)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
-from wgan_cli.cli.compose import check_flags, composed, plain, unchanging_folder
+from wgan_cli.cli.compose import check_flags, composed, plain, shown, unchanging_folder
 from wgan_cli.cli.errors import UsageError
+from wgan_cli.cli.help import help_text
 from wgan_cli.cli.sweep import sweep
 from wgan_cli.parameters import bind, path_of, typed
 from wgan_cli.run.interrupts import stop_requests
-from wgan_cli.settings import Settings
+from wgan_cli.settings import Settings, require_changeable
 
 if TYPE_CHECKING:
     from wgan_cli.run.folder import RunFolder
@@ -33,12 +34,28 @@ def train(arguments: Sequence[str]) -> int:
         print(f"wgan-cli {__version__}")
         return 0
     check_flags(arguments)
+    if (text := help_text("train", arguments) or shown("train", arguments)) is not None:
+        print(text, end="")
+        return 0
+    _check_resumed(arguments)
     _log_to_stdout()
     config = composed("train", arguments)
     if config is None:
         return sweep(arguments, partial(_run, once=True))
     words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
     return _run(config, Path(config.hydra.run.dir), unchanging_folder(config.hydra.run), words)
+
+
+def _check_resumed(arguments: Sequence[str]) -> None:
+    """Refuse what a run that goes on keeps, before it is looked for among the settings of the usual options.
+
+    Raises:
+        SettingError: If there is such a setting.
+    """
+    words = dict(argument.lstrip("+~").partition("=")[::2] for argument in arguments if not argument.startswith("-"))
+    folder = words.get("resume", "").strip("\"'")
+    if folder not in ("", "auto", "null"):
+        require_changeable(folder, (key for key, value in words.items() if value and not key.startswith("hydra.")))
 
 
 def _run(config: DictConfig, path: Path, among: Path, words: list[str], once: bool = False) -> int:
@@ -56,8 +73,6 @@ def _run(config: DictConfig, path: Path, among: Path, words: list[str], once: bo
         raise UsageError("experiment: the recipe's file must begin with the line '# @package _global_'")
     settings = bind(Settings, chosen)
     keys = [word.lstrip("+~").partition("=")[0] for word in words]
-    if {"experiment", "loss"} <= {*keys} and not {"constraint", "optimizer"} & {*keys}:
-        log.info("the loss is another than the recipe's; constraint and optimizer are still the recipe's")
 
     from wgan_cli.restore import earlier_runs  # imports torch: not before the settings have been looked at
     from wgan_cli.run.folder import RunFolder

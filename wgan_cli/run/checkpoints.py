@@ -23,7 +23,9 @@ from wgan_cli.training.state import require_count
 log = logging.getLogger(__name__)
 
 FORMAT = 3
-LARGEST = 4096  # pixels along a side, classes and channels that a checkpoint may claim; all that there are have fewer
+# What a checkpoint may claim; all that there are have fewer. More bytes than the file has, no claim makes us allocate.
+LARGEST = 4096  # pixels along a side, and channels
+MOST_CLASSES = 10**6
 
 
 @dataclass(frozen=True)
@@ -216,13 +218,22 @@ def _images(saved: dict[str, Any]) -> Images:
     Raises:
         ValueError: If they cannot be.
     """
-    shape, num_classes = saved.get("shape"), saved.get("num_classes")
-    sizes = [*shape, *([] if num_classes is None else [num_classes])] if isinstance(shape, tuple) else []
-    possible = len(sizes) in (3, 4) and all(type(size) is int and 1 <= size <= LARGEST for size in sizes)
-    count, digest = saved.get("count"), saved.get("digest")
-    if not possible or type(count) is not int or count < 1 or not isinstance(digest, str):
-        raise ValueError("is no whole checkpoint: it was trained on images that cannot be")
-    return Images((sizes[0], sizes[1], sizes[2]), num_classes, count, digest)
+    values: list[Any] = [saved.get(name) for name in ("shape", "num_classes", "count", "digest")]
+    shape, num_classes, count, digest = values
+    if (
+        isinstance(shape, tuple)
+        and len(shape) == 3
+        and all(_is_count(size, LARGEST) for size in shape)
+        and (num_classes is None or _is_count(num_classes, MOST_CLASSES))
+        and _is_count(count, 2**63)
+        and isinstance(digest, str)
+    ):
+        return Images((shape[0], shape[1], shape[2]), num_classes, count, digest)
+    raise ValueError("is no whole checkpoint: it was trained on images that cannot be")
+
+
+def _is_count(value: object, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
 
 
 def _write_through(path: Path, data: bytes | memoryview) -> None:
