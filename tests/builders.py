@@ -111,10 +111,12 @@ def make_state(
         num_classes: Where the networks are to know classes.
         progress: The share of the run that is done.
         schedule: Of the learning rates.
-        **normalization: ``generator`` and ``critic_normalization``, where they are not the networks' own.
+        **normalization: ``generator`` and ``critic_normalization``, where they are not the networks' own; mlp has none.
     """
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"width": 2} if networks == "dcgan" else {"hidden_sizes": (6, 5)}
+    if networks == "mlp":
+        normalization = {"generator_normalization": "none", **normalization}
     of = {
         player: {"normalization": normalization[key]} if key in normalization else {}
         for player, key in (("generator", "generator_normalization"), ("critic", "critic_normalization"))
@@ -122,7 +124,10 @@ def make_state(
     generator = GENERATORS[networks](SIZE, 1, num_classes, latent_dim=LATENT_DIM, **sizes, **of["generator"])
     critic = CRITICS[networks](SIZE, 1, num_classes, **sizes, **of["critic"]) if critic is None else critic
     critic = CONSTRAINTS[constraint]().wrap(critic)
-    rates = {"learning_rate": learning_rate, "eps": eps, "schedule": schedule}
+    rates: dict[str, Any] = {"learning_rate": learning_rate, "critic_learning_rate": None}
+    rates |= {"eps": eps, "schedule": schedule}
+    if optimizer == "adam":
+        rates["betas"] = (0.5, 0.999)
     optimizers = OPTIMIZERS[optimizer](generator, critic, progress, **rates)
     return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)
 
@@ -189,7 +194,7 @@ PLAIN: dict[str, Any] = {
     "critic": {"name": "mlp", "hidden_sizes": [6, 5]},
     "loss": {"name": "wasserstein"},
     "constraint": {"name": "clip", "clip_value": 0.2},
-    "optimizer": {"name": "rmsprop", "learning_rate": 0.01},
+    "optimizer": {"name": "rmsprop", "learning_rate": 0.01, "critic_learning_rate": None},
 }  # fmt: skip
 
 

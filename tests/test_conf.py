@@ -64,6 +64,17 @@ def test_an_options_keys_are_its_parts_parameters(group: str, name: str) -> None
     assert checked(part, own, group, supplied).keys() == own.keys() - {"name"}
 
 
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, parts in REGISTRIES.items() for name in parts])
+def test_an_option_of_a_parts_name_has_its_defaults(group: str, name: str) -> None:
+    settings = option(group, name)
+    parameters = inspect.signature(REGISTRIES[group][name]).parameters
+    defaults = {key: each.default for key, each in parameters.items() if each.default is not each.empty}
+    shown = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    assert {key: shown[key] for key in defaults.keys() & shown.keys()} == {
+        key: defaults[key] for key in defaults.keys() - SUPPLIED.get(group, set())
+    }
+
+
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_every_part_has_an_option_of_its_name(group: str) -> None:
     names = [name for where, name in OPTIONS if where == group]

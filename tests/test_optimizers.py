@@ -74,7 +74,9 @@ def test_learning_rates_follow_the_schedule(name: str, schedule: str) -> None:
     """gan_cifar_resnet.py: LR * max(0, 1 - iteration / ITERS), with the gradient's part in the update as it was."""
     players = [nn.Linear(3, 1, bias=False) for _ in range(2)]
     done = 0.0
-    settings = {"learning_rate": 0.01, "critic_learning_rate": 0.03, "schedule": schedule}
+    settings: dict[str, object] = {"learning_rate": 0.01, "critic_learning_rate": 0.03, "schedule": schedule}
+    if name == "adam":
+        settings["betas"] = [0.5, 0.999]  # as the reference has it
     optimizers = bind(OPTIMIZERS[name], settings, generator=players[0], critic=players[1], progress=lambda: done)
     make: dict[str, type[Adam] | type[RMSprop]] = {"adam": Adam, "rmsprop": RMSprop}
     for player, optimizer, rate in zip(players, optimizers, (0.01, 0.03), strict=True):

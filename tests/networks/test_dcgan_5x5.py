@@ -12,10 +12,14 @@ from wgan_cli.networks.layers import halvings
 
 NETWORKS = [
     pytest.param(
-        lambda: DCGAN5x5Generator(28, 1), references.wgan_gp_mnist_generator, 1_554_177, None, id="generator, 28 pixels"
+        lambda: DCGAN5x5Generator(28, 1, width=64),
+        references.wgan_gp_mnist_generator,
+        1_554_177,
+        None,
+        id="generator, 28 pixels",
     ),
     pytest.param(
-        lambda: DCGAN5x5Critic(28, 1),
+        lambda: DCGAN5x5Critic(28, 1, width=64),
         lambda: references.wgan_gp_critic(1, 64),
         1_030_145,
         (1, 28, 28),

@@ -17,10 +17,12 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **{f"{name} generator": build for name, build in GENERATORS.items()},
     **{f"{name} critic": build for name, build in CRITICS.items()},
 }
-# Small, the same latents for all, and no chance where it is not what a test is about.
+# Small or, for mlp, the source's; the same latents for all, and no chance where it is not what a test is about.
 SETTINGS: dict[str, dict[str, Any]] = {
     "dcgan_5x5 generator": {"latent_dim": 100, "width": 16},
     "dcgan_5x5 critic": {"width": 16},
+    "mlp generator": {"hidden_sizes": (256, 512, 1024), "normalization": "none"},
+    "mlp critic": {"hidden_sizes": (1024, 512, 256)},
     "resnet generator": {"latent_dim": 100, "width": 16},
     "resnet critic": {"width": 16},
     "upsample_conv critic": {"dropout": 0.0},
@@ -160,7 +162,7 @@ def test_normal_initialization(name: str, std: float) -> None:
 def test_default_initialization_is_torchs(name: str, reference: Callable[[], nn.Module]) -> None:
     """The same draws in the same order as torch's own layers make them: nothing was drawn or changed after."""
     torch.manual_seed(3)
-    network = BUILDERS[name](28, 1, initialization="default")
+    network = BUILDERS[name](28, 1, **SETTINGS[name], initialization="default")
     torch.manual_seed(3)
     for ours, theirs in zip(network.parameters(), reference().parameters(), strict=True):
         assert torch.equal(ours, theirs)

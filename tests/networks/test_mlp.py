@@ -8,14 +8,18 @@ from torch import nn
 from tests import references
 from wgan_cli.networks.mlp import MLPCritic, MLPGenerator
 
+LABML_GENERATOR: dict[str, Any] = {"hidden_sizes": (256, 512, 1024), "normalization": "none"}
+LABML_CRITIC: dict[str, Any] = {"hidden_sizes": (1024, 512, 256), "normalization": "none"}
 PYTORCH_GAN: dict[str, Any] = {
     "hidden_sizes": (128, 256, 512, 1024),
     "normalization": "batch",
     "normalization_eps": 0.8,
 }
 NETWORKS = [
-    pytest.param(lambda: MLPGenerator(28, 1), references.labml_mlp_generator, 1_486_352, id="labml generator"),
-    pytest.param(lambda: MLPCritic(28, 1), references.labml_mlp_critic, 1_460_225, id="labml critic"),
+    pytest.param(
+        lambda: MLPGenerator(28, 1, **LABML_GENERATOR), references.labml_mlp_generator, 1_486_352, id="labml generator"
+    ),
+    pytest.param(lambda: MLPCritic(28, 1, **LABML_CRITIC), references.labml_mlp_critic, 1_460_225, id="labml critic"),
     pytest.param(
         lambda: MLPGenerator(28, 1, **PYTORCH_GAN),
         references.pytorch_gan_generator,
@@ -55,16 +59,16 @@ def test_every_image_size(channels: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_scores_are_one_for_each_image(batch: int) -> None:
-    assert MLPCritic(8, 3)(torch.randn(batch, 3, 8, 8)).shape == (batch,)
-    assert MLPGenerator(8, 3)(torch.randn(batch, 100)).shape == (batch, 3, 8, 8)
+    assert MLPCritic(8, 3, **LABML_CRITIC)(torch.randn(batch, 3, 8, 8)).shape == (batch,)
+    assert MLPGenerator(8, 3, **LABML_GENERATOR)(torch.randn(batch, 100)).shape == (batch, 3, 8, 8)
 
 
 def test_output_range() -> None:
     """Latents large enough to saturate: images reach both ends and go beyond neither; scores are unbounded."""
-    images = MLPGenerator(8, 1, latent_dim=4)(1e4 * torch.randn(8, 4))
+    images = MLPGenerator(8, 1, latent_dim=4, **LABML_GENERATOR)(1e4 * torch.randn(8, 4))
     assert images.min() == -1
     assert images.max() == 1
-    assert MLPCritic(8, 1)(1e4 * torch.randn(8, 1, 8, 8)).abs().max() > 10
+    assert MLPCritic(8, 1, **LABML_CRITIC)(1e4 * torch.randn(8, 1, 8, 8)).abs().max() > 10
 
 
 def test_images_are_laid_out_channel_by_channel() -> None:
@@ -93,9 +97,13 @@ def test_normalisation_of_each_hidden_layer_but_the_first(kind: str) -> None:
 
 @pytest.mark.parametrize(("name", "module"), [("leaky_relu", nn.LeakyReLU), ("relu", nn.ReLU), ("tanh", nn.Tanh)])
 def test_activation_is_honoured(name: Any, module: type[nn.Module]) -> None:
-    for network in (MLPGenerator(8, 1, activation=name), MLPCritic(8, 1, activation=name)):
+    for network in (
+        MLPGenerator(8, 1, activation=name, **LABML_GENERATOR),
+        MLPCritic(8, 1, activation=name, **LABML_CRITIC),
+    ):
         assert [type(layer) for layer in references.layers(network)] == [nn.Linear, module] * 3 + [nn.Linear]
 
 
-def test_default_critic_has_no_batch_normalisation() -> None:
+def test_defaults_are_batch_for_the_generator_and_none_for_the_critic() -> None:
+    assert any(isinstance(module, nn.BatchNorm1d) for module in MLPGenerator(8, 1).modules())
     assert not any(isinstance(module, nn.BatchNorm1d) for module in MLPCritic(8, 1).modules())

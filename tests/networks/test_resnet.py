@@ -12,8 +12,12 @@ from wgan_cli.networks.dcgan import pyramid
 from wgan_cli.networks.resnet import ResNetCritic, ResNetGenerator
 
 NETWORKS = [
-    pytest.param(lambda: ResNetGenerator(32, 3), references.wgan_gp_resnet_generator, 1_204_483, None, id="generator"),
-    pytest.param(lambda: ResNetCritic(32, 3), references.wgan_gp_resnet_critic, 1_053_825, (3, 32, 32), id="critic"),
+    pytest.param(
+        lambda: ResNetGenerator(32, 3, width=128), references.wgan_gp_resnet_generator, 1_204_483, None, id="generator"
+    ),
+    pytest.param(
+        lambda: ResNetCritic(32, 3, width=128), references.wgan_gp_resnet_critic, 1_053_825, (3, 32, 32), id="critic"
+    ),
     pytest.param(
         lambda: ResNetCritic(32, 3, width=16, pooling="sum"),
         lambda: references.wgan_gp_resnet_critic(16, "sum"),

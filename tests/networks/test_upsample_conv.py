@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +11,12 @@ from wgan_cli.networks.upsample_conv import UpsampleConvCritic, UpsampleConvGene
 from wgan_cli.parameters import SettingError, bind
 
 PYTORCH_GAN: dict[str, Any] = {"normalization": "batch", "normalization_eps": 0.8}
+GENERATOR_WIDTH, CRITIC_WIDTH = 64, 16  # PyTorch-GAN's
 
 
 def test_published_generator() -> None:
-    generator, published = UpsampleConvGenerator(32, 1, **PYTORCH_GAN), references.pytorch_gan_upsample_generator()
+    generator = UpsampleConvGenerator(32, 1, width=GENERATOR_WIDTH, **PYTORCH_GAN)
+    published = references.pytorch_gan_upsample_generator()
     assert references.parameter_count(generator) == references.parameter_count(published) == 1_049_985
     references.copy_in_order(published, generator)
     latents = torch.randn(5, 100)
@@ -24,7 +27,8 @@ def test_published_generator() -> None:
 
 
 def test_published_critic() -> None:
-    critic, published = UpsampleConvCritic(32, 1, **PYTORCH_GAN), references.pytorch_gan_dropout_critic()
+    critic = UpsampleConvCritic(32, 1, width=CRITIC_WIDTH, **PYTORCH_GAN)
+    published = references.pytorch_gan_dropout_critic()
     assert references.parameter_count(critic) == references.parameter_count(published) == 98_113
     references.copy_in_order(published, critic)
     images = torch.rand(5, 1, 32, 32) * 2 - 1
@@ -134,13 +138,13 @@ def test_the_generator_has_no_dropout() -> None:
 
 def test_initialization_is_torchs_by_default() -> None:
     """The same draws in the same order as torch's own layers make them: nothing was drawn or changed after."""
-    pairs = [
-        (UpsampleConvGenerator, references.pytorch_gan_upsample_generator),
-        (UpsampleConvCritic, references.pytorch_gan_dropout_critic),
+    pairs: list[tuple[Callable[..., nn.Module], int, Callable[[], nn.Module]]] = [
+        (UpsampleConvGenerator, GENERATOR_WIDTH, references.pytorch_gan_upsample_generator),
+        (UpsampleConvCritic, CRITIC_WIDTH, references.pytorch_gan_dropout_critic),
     ]
-    for ours, theirs in pairs:
+    for ours, width, theirs in pairs:
         torch.manual_seed(3)
-        network = ours(32, 1, normalization="batch")
+        network = ours(32, 1, width=width, normalization="batch")
         torch.manual_seed(3)
         for mine, published in zip(network.parameters(), theirs().parameters(), strict=True):
             assert torch.equal(mine, published)

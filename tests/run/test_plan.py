@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
 
 def large_state(optimizer: str, ema: bool) -> TrainingState:
     """About a million weights: 12 · 12 pixels, 512 and 1,024 hidden units in either player."""
-    generator = GENERATORS["mlp"](12, 1, latent_dim=64, hidden_sizes=(512, 512))
+    generator = GENERATORS["mlp"](12, 1, latent_dim=64, hidden_sizes=(512, 512), normalization="none")
     critic = CRITICS["mlp"](12, 1, hidden_sizes=(512, 512))
     optimizers = OPTIMIZERS[optimizer](generator, critic, float)
     return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)

@@ -678,10 +678,10 @@ def test_generate_is_float32_images_from_the_stream() -> None:
 def test_the_critic_may_have_a_learning_rate_of_its_own(optimizer: str) -> None:
     generator, critic = nn.Linear(1, 1), nn.Linear(1, 1)
 
-    def rates(**settings: float) -> list[float]:
+    def rates(**settings: float | None) -> list[float]:
         return [made.param_groups[0]["lr"] for made in OPTIMIZERS[optimizer](generator, critic, float, **settings)]
 
-    assert rates(learning_rate=0.1) == [0.1, 0.1]
+    assert rates(learning_rate=0.1, critic_learning_rate=None) == [0.1, 0.1]
     assert rates(learning_rate=0.1, critic_learning_rate=0.2) == [0.1, 0.2]
     ours = OPTIMIZERS[optimizer](generator, critic, float)
     held = [[id(parameter) for parameter in made.param_groups[0]["params"]] for made in ours]

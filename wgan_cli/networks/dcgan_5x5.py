@@ -37,7 +37,7 @@ class DCGAN5x5Generator(Generator):
         channels: int,
         num_classes: int | None = None,
         latent_dim: Width = 128,
-        width: Width = 64,
+        width: Width = 32,
         normalization: Normalization = "none",
     ) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class DCGAN5x5Critic(Critic):
         image_size: int,
         channels: int,
         num_classes: int | None = None,
-        width: Width = 64,
+        width: Width = 32,
         normalization: Normalization = "none",
     ) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ class ResNetGenerator(Generator):
         channels: int,
         num_classes: int | None = None,
         latent_dim: Width = 128,
-        width: Width = 128,
+        width: Width = 64,
         normalization: Normalization = "batch",
     ) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class ResNetCritic(Critic):
         image_size: int,
         channels: int,
         num_classes: int | None = None,
-        width: Width = 128,
+        width: Width = 64,
         pooling: Pooling = "mean",
     ) -> None:
         super().__init__()

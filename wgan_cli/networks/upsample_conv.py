@@ -51,7 +51,7 @@ class UpsampleConvGenerator(Generator):
         channels: int,
         num_classes: int | None = None,
         latent_dim: Width = 100,
-        width: Width = 64,
+        width: Width = 32,
         normalization: Normalization = "batch",
         normalization_eps: Epsilon = 1e-5,
         initialization: Initialization = "default",
