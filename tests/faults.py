@@ -83,7 +83,8 @@ class SignalAtOperation:
             place = os.path.abspath(os.fsdecode(path)) if isinstance(path, str | bytes | Path) else ""  # noqa: PTH100
             if not place.startswith(f"{self.folder}{os.sep}"):
                 return
-            os.write(note, f"{event} {os.path.relpath(place, self.folder)}\n".encode())
+            name = os.path.relpath(place, self.folder).replace(f".{os.getpid()}.", ".")  # in those of temporary files
+            os.write(note, f"{event} {name}\n".encode())
             seen += 1
             if seen == self.count:
                 send([self.number])

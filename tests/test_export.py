@@ -132,7 +132,8 @@ def test_a_wrong_name(form: str, name: str, tmp_path: Path) -> None:
     suffix = EXPORTS[form][0]
     name = f"folder{suffix}" if name == "folder" else name
     (tmp_path / f"folder{suffix}").mkdir()
-    with pytest.raises(SettingError, match=rf"must be the name of a \{suffix} file") as refused:
+    wrong = "is a folder" if name.startswith("folder") else rf"must be the name of a \{suffix} file"
+    with pytest.raises(SettingError, match=wrong) as refused:
         export(Generator(), form, tmp_path / name)
     assert refused.value.key == "out"
 

@@ -11,11 +11,15 @@ import torch
 from torch import Tensor
 
 from wgan_cli.files import whole
+from wgan_cli.output import make_way, require_file, writing
 from wgan_cli.parameters import SettingError, choose
 from wgan_cli.players import Generator
 
 EXAMPLES = 2  # images of the call that is recorded
-CHECKED = (1, 5)  # images of the calls that are compared: other numbers, so that one that was recorded is noticed
+CHECKED = (
+    1,
+    5,
+)  # images of the calls that are compared: not EXAMPLES, so that a number of images that was recorded is noticed
 TOLERANCE = 1e-4  # of values in [-1, 1]; other kernels round the sums in another order
 
 Function = Callable[[Sequence[Tensor]], Tensor]
@@ -39,16 +43,12 @@ def export(generator: Generator, form: str, out: Path | None) -> str:
     """
     suffix, make = choose(EXPORTS, {"name": form}, "export")
     out = out or Path(f"generator{suffix}")
-    if out.suffix.lower() != suffix or out.is_dir():
-        raise SettingError("out", out, f"must be the name of a {suffix} file")
+    require_file(out, suffix)
     content, difference = _made(generator, form, make)
-    replaced = " (and replaced what was there)" if out.exists() else ""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        replaced = make_way(out)
         with whole(out) as partial:
             partial.write_bytes(content)
-    except OSError as error:
-        raise SettingError("out", out, f"cannot be written ({error.strerror or error})") from error
     of = "latents" if generator.num_classes is None else "latents and classes"
     return f"wrote a function of {of} to {out}{replaced}; it differs from the original by at most {difference:.1e}"
 

@@ -20,12 +20,12 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside, which takes the place of this one when all is written.
+    """Give a temporary path beside, of this process alone, which takes the place of this one when all is written.
 
     Raises:
         OSError: If there can be no such file.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with naming(path):
             yield partial

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wgan_cli.files import whole
 from wgan_cli.images import grid, picture, save_gif, save_png
+from wgan_cli.output import make_way, require_file, writing
 from wgan_cli.parameters import SettingError, choose, path_of
 from wgan_cli.players import Generator
 from wgan_cli.sampling import (
@@ -59,10 +60,8 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
     """
     name, mode = choose(MODES, {"name": settings.mode}, "mode")
     out = path_of(name if settings.out is None else settings.out, "out")
-    try:
+    with writing(out):
         return mode(generator, settings, out)
-    except OSError as error:
-        raise SettingError("out", out, f"cannot be written ({error.strerror or error})") from error
 
 
 def write_grid(generator: Generator, settings: SampleSettings, out: Path) -> str:
@@ -70,13 +69,13 @@ def write_grid(generator: Generator, settings: SampleSettings, out: Path) -> str
 
     Where nobody chose the classes, it shows the first 16. Latents that come with classes of their own keep their order.
     """
-    _check_suffix(out, ".png")
+    require_file(out, ".png")
     classes = _chosen_classes(generator, settings)
     rows = classes if settings.classes else classes[:GRID_CLASSES]
     inputs = _inputs(generator, settings, rows, settings.num_images, len(rows) * GRID_COLUMNS or GRID_IMAGES)
     count = len(inputs.latents)
-    replaced = _replacing(out)
     images = draw(generator, inputs.latents, inputs.classes)
+    replaced = make_way(out)
     save_png(grid(images, rows=min(len(inputs.in_turn), count) or None), out)
     part = f" of the first {len(rows)} of {len(classes)} classes" if len(inputs.in_turn) < len(classes) else ""
     return f"wrote a grid of {count:,} images{part if inputs.in_turn else ''} to {out}{replaced}"
@@ -106,10 +105,9 @@ def write_npz(generator: Generator, settings: SampleSettings, out: Path) -> str:
     ``latents[k]`` is ``torch.randn(latent_dim, generator=torch.Generator().manual_seed(seeds[k]))``, but for what a
     truncation drew again; there are no seeds where the latents were given, and no classes where there are none.
     """
-    _check_suffix(out, ".npz")
+    require_file(out, ".npz")
     inputs = _inputs(generator, settings, _chosen_classes(generator, settings), settings.num_images)
     count = len(inputs.latents)
-    replaced = _replacing(out)
     arrays = {
         "images": draw(generator, inputs.latents, inputs.classes).permute(0, 2, 3, 1).numpy(),
         "latents": inputs.latents.numpy(),
@@ -118,6 +116,7 @@ def write_npz(generator: Generator, settings: SampleSettings, out: Path) -> str:
         arrays["seeds"] = np.array(image_seeds(settings.seed, count))
     if inputs.classes is not None:
         arrays["classes"] = inputs.classes.numpy()
+    replaced = make_way(out)
     with whole(out) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stubs take the names for its own arguments
     others = ", ".join(name for name in arrays if name != "images")
@@ -130,8 +129,9 @@ def write_interpolation(generator: Generator, settings: SampleSettings, out: Pat
     With several classes the path is gone in each: one below the other in the PNG, side by side in the GIF. Where
     nobody chose, it is gone in the classes that the given latents have, or in the first.
     """
-    _check_suffix(out, ".png", ".gif")
     strip, film = out.with_suffix(".png"), out.with_suffix(".gif")
+    for file in (out, strip, film):
+        require_file(file, ".png", ".gif")
     chosen = _chosen_classes(generator, settings)
     inputs = _inputs(generator, settings, chosen if settings.classes else chosen[:1], None, settings.stops)
     stops = inputs.latents
@@ -139,9 +139,9 @@ def write_interpolation(generator: Generator, settings: SampleSettings, out: Pat
         raise SettingError("latents", settings.latents, "has one latent, and a path needs at least 2")
     frames = PATH_FRAMES if settings.num_images is None else -(-settings.num_images // len(stops))
     path = closed_path(stops, frames)
-    replaced = _replacing(strip, film)
     classes = inputs.in_turn or ([] if inputs.classes is None else inputs.classes.unique().tolist())
     ways = [draw(generator, path, in_turn(each, len(path))) for each in ([[one] for one in classes] or [[]])]
+    replaced = make_way(strip, film)
     save_png(grid(torch.cat(ways), columns=frames), strip)
     together = torch.stack(ways, 1)
     shown = [grid(images, rows=1) if len(ways) > 1 else images[0] for images in together]
@@ -239,17 +239,3 @@ def _chosen_classes(generator: Generator, settings: SampleSettings) -> list[int]
 def _enlarged(frame: Image.Image) -> Image.Image:
     factor = max(1, FRAME_SIDE // frame.height)
     return frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
-
-
-def _check_suffix(out: Path, *suffixes: str) -> None:
-    if out.suffix.lower() not in suffixes:
-        raise SettingError("out", out, f"must be the name of a {' or '.join(suffixes)} file")
-
-
-def _replacing(*files: Path) -> str:
-    """Make way for files in one folder, and return the words that say if any is replaced."""
-    for file in files:
-        if file.is_dir():
-            raise SettingError("out", file, "is a folder; give the name of a file")
-        file.parent.mkdir(parents=True, exist_ok=True)
-    return " (and replaced what was there)" if any(file.exists() for file in files) else ""

@@ -77,13 +77,12 @@ def earlier_runs(root: Path, settings: Settings) -> Iterator[tuple[RunFolder, bo
         yield folder, finished
 
 
-def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint") -> Generator:
+def load_generator(path: str | Path, device: str = "cpu") -> Generator:
     """Load the trained generator from a checkpoint, ready to draw images.
 
     Args:
         path: A checkpoint file, or the folder of a run, whose newest intact checkpoint counts.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
-        key: What to call the path in messages.
 
     Returns:
         The averaged generator where there is one, in eval mode: latents (batch, generator.latent_dim), N(0, I), to
@@ -93,8 +92,8 @@ def load_generator(path: str | Path, device: str = "cpu", key: str = "checkpoint
         SettingError: If there is no checkpoint, or it cannot be used.
     """
     target = resolve_device(device)
-    _, checkpoint = newest_checkpoint(Path(path), key)
-    with must_fit(key, path, "does not hold the generator that it describes"):
+    _, checkpoint = newest_checkpoint(Path(path), "checkpoint")
+    with must_fit("checkpoint", path, "does not hold the generator that it describes"):
         weights = checkpoint.state["ema"] or checkpoint.state["generator"]
         with torch.device("meta"):  # nothing is allocated before the shapes have been compared
             generator = build_generator(checkpoint.config["generator"], checkpoint.images)

@@ -30,6 +30,8 @@ TRAIN: dict[str, Case] = {
     "a key of another option": (("constraint.weight=5",), ("constraint.weight", "clip_value")),
     "a dotted path to a class": (("+loss._target_=os.system",), ("loss._target_", "no such setting")),
     "a cadence's typo": (("checkpoint.evry=2",), ("checkpoint.evry", "did you mean every?")),
+    "a setting of a group": (("width=8",), ("width: no such", "did you mean generator.width or critic.width?")),
+    "the initials of one": (("lr=0.1",), ("lr: no such setting", "did you mean optimizer.learning_rate?")),
     "added twice": (("+epochs=3",), ("epochs",)),
     "no recipe at all": (("experiment=null",), ("experiment=null", "without experiment= there is no recipe")),
     "a number for an option": (("loss=1",), ("loss=1", "by its name", "without loss= it is the usual one")),

@@ -15,7 +15,7 @@ from torchvision.datasets import CelebA
 
 from tests.data.files import RED, save, tree
 from wgan_cli.data import decode
-from wgan_cli.data.cache import Images
+from wgan_cli.data.cache import Pixels
 from wgan_cli.data.celeba import celeba
 from wgan_cli.parameters import SettingError
 
@@ -127,7 +127,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = decode._decode
 
-    def recording(path: Path, channels: int, image_size: int) -> Images:
+    def recording(path: Path, channels: int, image_size: int) -> Pixels:
         names.append(path.name)
         return original(path, channels, image_size)
 

@@ -22,7 +22,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = decode._decode
 
-    def recording(path: Path, channels: int, image_size: int) -> cache.Images:
+    def recording(path: Path, channels: int, image_size: int) -> cache.Pixels:
         names.append(path.name)
         return original(path, channels, image_size)
 
@@ -228,7 +228,7 @@ def test_what_may_become_readable_is_not_remembered_as_unreadable(
 ) -> None:
     original, forbidden = decode._decode, {"003.png"}
 
-    def decoding(path: Path, channels: int, image_size: int) -> cache.Images:
+    def decoding(path: Path, channels: int, image_size: int) -> cache.Pixels:
         if path.name in forbidden:
             raise PermissionError(13, "Permission denied")
         return original(path, channels, image_size)

@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -90,10 +91,22 @@ def _unknown_key(text: str, cause: OmegaConfBaseException) -> str:
             "experiment: no such recipe; put it into a folder of yours, as DIR/experiment/NAME.yaml: --config-dir DIR"
         )
     parent = cause.parent_node
-    known = [str(name) for name in parent] if parent is not None and OmegaConf.is_dict(parent) else []
-    known = [name for name in known if name not in ("hydra", "name")]
+    around = OmegaConf.to_container(parent, resolve=False) if parent is not None else {}
+    settings = {str(name): value for name, value in around.items()} if isinstance(around, dict) else {}
+    known = [name for name in settings if name not in ("hydra", "name")]
     prefix, _, name = key.rpartition(".")
     if prefix and not known:
         return f"{key}: {prefix} has no settings as it is; give it whole, as in {prefix}={{{name}: ...}}"
     where = f" in {prefix}" if prefix else ""
-    return f"{key}: no such setting{nearest(name, known)}; there is {', '.join(sorted(known)) or 'none'}{where}"
+    meant = nearest(name, known) or _elsewhere(name, settings)
+    return f"{key}: no such setting{meant}; there is {', '.join(sorted(known)) or 'none'}{where}"
+
+
+def _elsewhere(name: str, settings: Mapping[str, Any]) -> str:
+    """Return `` (did you mean …?)`` for the name of a setting in a group, or for initials, as lr; else nothing."""
+    paths = [key for key in settings if key != "hydra"]
+    paths += [f"{group}.{key}" for group in paths if isinstance(settings[group], dict) for key in settings[group]]
+    leaves = {path: path.rpartition(".")[2] for path in paths}
+    initials = {path: "".join(word[:1] for word in leaf.split("_")) for path, leaf in leaves.items() if "_" in leaf}
+    found = [path for path in paths if name != "name" and name in (leaves[path], initials.get(path))]
+    return f" (did you mean {' or '.join(found)}?)" if found else ""

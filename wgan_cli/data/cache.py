@@ -1,23 +1,21 @@
 """Decoded images kept between runs: a memory-mapped array in the user's cache folder, and what could not be read."""
 
-import contextlib
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from wgan_cli.files import whole
+
 logger = logging.getLogger(__name__)
 
-Images = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 
 
-def load(key: str, shape: tuple[int, ...]) -> tuple[Images, dict[str, str]] | None:
+def load(key: str, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | None:
     """Look decoded images up.
 
     Args:
@@ -42,14 +40,14 @@ def load(key: str, shape: tuple[int, ...]) -> tuple[Images, dict[str, str]] | No
     return None
 
 
-def store(key: str, images: Images, unreadable: dict[str, str]) -> None:
+def store(key: str, images: Pixels, unreadable: dict[str, str]) -> None:
     """Keep decoded images for the next run; where that is impossible, do without."""
     try:
         array, notes = _paths(key)
         array.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(notes) as file:
-            file.write(json.dumps(unreadable).encode())
-        with _replacing(array) as file:  # last: the notes are there whenever the array is
+        with whole(notes) as partial:
+            partial.write_text(json.dumps(unreadable), encoding="utf-8")
+        with whole(array) as partial, partial.open("wb") as file:  # last: the notes are there whenever the array is
             np.save(file, images, allow_pickle=False)
     except (OSError, RuntimeError) as error:
         logger.info("the decoded images were not cached: %s", error)
@@ -63,16 +61,3 @@ def _paths(key: str) -> tuple[Path, Path]:
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wgan-cli"
     return folder / f"images-{key}.npy", folder / f"images-{key}.json"
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the path's place once it was written whole."""
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise

@@ -29,7 +29,7 @@ NAMED = 5  # unreadable files that a message names
 
 def load_images(
     folder: Path, paths: Sequence[str], image_size: int, channels: int, root: str
-) -> tuple[cache.Images, npt.NDArray[np.bool_]]:
+) -> tuple[cache.Pixels, npt.NDArray[np.bool_]]:
     """Load image files, scaled by the short side and cropped to the centre, and warn of those that cannot be read.
 
     Decoded once; after that they come from the user's cache folder until a file changes.
@@ -59,7 +59,7 @@ def load_images(
     return images, np.array([path not in unreadable for path in paths])
 
 
-def _cached(folder: Path, paths: Sequence[str], image_size: int, channels: int) -> tuple[cache.Images, dict[str, str]]:
+def _cached(folder: Path, paths: Sequence[str], image_size: int, channels: int) -> tuple[cache.Pixels, dict[str, str]]:
     """Take the images from the cache, or decode and cache them.
 
     Returns:
@@ -109,7 +109,7 @@ def _fingerprint(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> 
     return digest.hexdigest()[:32]
 
 
-def _decode_all(paths: Sequence[Path], images: cache.Images) -> list[Exception | None]:
+def _decode_all(paths: Sequence[Path], images: cache.Pixels) -> list[Exception | None]:
     """Decode files into the rows of an array, on all cores.
 
     Returns:
@@ -138,7 +138,7 @@ def _decode_all(paths: Sequence[Path], images: cache.Images) -> list[Exception |
     return errors
 
 
-def _decode(path: Path, channels: int, image_size: int) -> cache.Images:
+def _decode(path: Path, channels: int, image_size: int) -> cache.Pixels:
     """Decode one file.
 
     Returns:

@@ -61,9 +61,9 @@ def _what_takes_memory(config: Mapping[str, Any]) -> Iterator[str]:
     for key in ("batch_size", "generator_batch_size", "num_images"):
         if config.get(key) is not None:
             yield f"{key}={config[key]}"
-    for key, sizes in {"generator": ("width", "hidden_sizes"), "critic": ("width", "hidden_sizes")}.items():
+    for key in ("generator", "critic"):
         part = config.get(key, {})
-        yield from (f"{key}.{size}={part[size]}" for size in sizes if size in part)
+        yield from (f"{key}.{size}={part[size]}" for size in ("width", "hidden_sizes") if size in part)
     if "dataset" in config:
         dataset = config["dataset"]
         yield from (f"dataset.{key}={dataset[key] or 'null'}" for key in ("image_size", "limit") if key in dataset)

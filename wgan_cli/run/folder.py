@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """Which a process holds while it writes in the folder."""
+        """The file that a process holds a lock on while it writes here."""
         return self.path / ".lock"
 
     @property

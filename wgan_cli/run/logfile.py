@@ -21,8 +21,8 @@ def log_to_file(log: logging.Logger, path: Path, rows: int) -> Iterator[None]:
     Args:
         log: Whose messages.
         path: The file. What an earlier part of the run said stays in it.
-        rows: As many rows of metrics stay as well. What follows them, a stopped run wrote after its last checkpoint,
-            and it is going to be written again.
+        rows: How many rows of metrics stay. Later ones were written after the last checkpoint: the run that goes on
+            writes them again.
     """
     if path.exists():
         _keep_rows(path, rows)

@@ -19,10 +19,10 @@ class Table:
     """A CSV file with a header, to which rows are added; each is on disk when :meth:`add` returns.
 
     Args:
-        path: The file; what it held is replaced, but for the rows to keep.
+        path: The file. Its first ``keep`` rows stay, and all else in it is replaced.
         columns: The header.
-        keep: Rows of an earlier part of the run that are to stay. What follows them, a stopped run wrote after its
-            last checkpoint.
+        keep: Rows of an earlier part of the run. Later ones were written after its last checkpoint: the run that goes
+            on writes them again.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:

@@ -19,7 +19,7 @@ from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Streams
 
 
-class Images(Protocol):
+class RealImages(Protocol):
     """Batches of real images by position; epoch after epoch, each in an order of its own."""
 
     def __getitem__(self, position: int) -> Tensor:
@@ -49,8 +49,8 @@ class Rules:
     constraint: Constraint
     schedule: CriticSchedule
     generator_batch_size: int
-    images: Images
-    generator_images: Images
+    images: RealImages
+    generator_images: RealImages
     streams: Streams
     autocast: Callable[[], AbstractContextManager[object]]
 
