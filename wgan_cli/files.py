@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARTIAL = ".partial"  # what a killed process may leave ends so, and begins with a dot
+PARTIAL = ".partial"  # what a killed process may leave ends so, after its number, and begins with a dot
 
 
 @contextmanager

@@ -303,11 +303,11 @@ def answers(
     runs: Mapping[str, Path],
 ) -> dict[str, "Future[tuple[Any, ...]]"]:
     """All selected mistakes, made two at a time."""
-    wanted = [item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
     return {
         name: pool.submit(make, name, tmp_path_factory.mktemp("mistake"), runs["half"])
-        for name in wanted
-        if name in MISTAKES
+        for name in MISTAKES
+        if name in wanted
     }
 
 

@@ -87,9 +87,19 @@ def test_a_folder_in_which_nothing_was_saved_is_begun_again(tmp_path: Path) -> N
 
 def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     folder = begun(tmp_path)
-    kept = [folder.metrics, folder.epoch_checkpoint(1), folder.sample("real"), tmp_path / "notes.partial"]
-    half = [path.with_name(f".{path.name}.partial") for path in kept[:3]]
+    folder.last_checkpoint.unlink()
+    (tmp_path / "mine").mkdir()
+    kept = [folder.log, folder.sample("real"), tmp_path / "notes.partial", tmp_path / "mine/.a.77.partial"]
+    half = [
+        path.with_name(f".{path.name}.77.partial")
+        for path in (folder.log, folder.sample("real"), folder.last_checkpoint)
+    ]
     for path in (*kept, *half):
+        path.write_text("")
+    with folder.begun({}, []):  # there is no checkpoint yet
+        assert all(path.exists() for path in kept)
+        assert not any(path.exists() for path in half)
+    for path in (folder.last_checkpoint, *half):
         path.write_text("")
     with folder.reopened():
         assert all(path.exists() for path in kept)

@@ -94,6 +94,7 @@ class RunFolder:
                     raise SettingError(
                         key, self.path, f"holds a run already; {typed('resume', self.path)} goes on with it"
                     )
+                self._clear_away_halves()
                 for part in (".hydra", "samples", "checkpoints"):
                     (self.path / part).mkdir(exist_ok=True)
                 for name, content in {"config": dict(config), "overrides": list(overrides)}.items():
@@ -103,7 +104,7 @@ class RunFolder:
 
     @contextmanager
     def reopened(self) -> Iterator[None]:
-        """Keep other processes out of the folder of an earlier run, and clear away what a killed one left half-written.
+        """Keep other processes out of the folder of an earlier run, cleared of what a killed one left half-written.
 
         Raises:
             SettingError: If there is no such folder, another process writes in it, it cannot be written to, or it holds
@@ -117,8 +118,7 @@ class RunFolder:
             self._require(place, place.is_dir(), "folder")
         with self._locked(key):
             with _writable(self.path, key):
-                for partial in self.path.rglob(f".*{PARTIAL}"):
-                    partial.unlink()
+                self._clear_away_halves()
             yield
 
     def require_checkpoints(self, key: str) -> None:
@@ -142,6 +142,12 @@ class RunFolder:
         except OSError as error:
             wrong = f"cannot be looked at ({error.strerror})"
         raise SettingError(key, self.path, wrong)
+
+    def _clear_away_halves(self) -> None:
+        """Delete what a killed process left half-written, and nothing that may be anybody else's."""
+        for place in (self.path, self.last_checkpoint.parent, self.film.parent):
+            for partial in place.glob(f".*.[0-9]*{PARTIAL}"):
+                partial.unlink()
 
     def _require(self, place: Path, is_right: bool, kind: str) -> None:
         """Refuse to write to what is there, unless it is of the kind that a run makes, or nothing."""
