@@ -85,8 +85,7 @@ def write_images(generator: Generator, settings: SampleSettings, out: Path) -> s
     """Write a folder of numbered PNGs, image k in the k-th; return what was written."""
     inputs = _inputs(generator, settings, _chosen_classes(generator, settings), settings.num_images)
     count = len(inputs.latents)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError("out", out, "exists already, and images of two samplings would mix; give a new folder")
+    _require_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     digits = max(6, len(str(count - 1)))
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
@@ -95,8 +94,14 @@ def write_images(generator: Generator, settings: SampleSettings, out: Path) -> s
         chunks = render(generator, inputs.latents, inputs.classes)
         for index, image in enumerate(image for chunk in chunks for image in chunk):
             save_png(image, partial / f"{index:0{digits}d}.png")
+        _require_new(out)  # still
         partial.replace(out)
     return f"wrote {count:,} images to {out}{os.sep}"
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingError("out", folder, "exists already, and images of two samplings would mix; give a new folder")
 
 
 def write_npz(generator: Generator, settings: SampleSettings, out: Path) -> str:

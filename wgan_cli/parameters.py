@@ -69,6 +69,8 @@ def path_of(value: str, key: str) -> Path:
     Raises:
         SettingError: If there can be no such path.
     """
+    if not value:
+        raise SettingError(key, '""', "names nothing")
     try:
         path = Path(value).expanduser()
         path.exists()  # raises where the name is too long for any file
@@ -274,4 +276,6 @@ class _Shown(reprlib.Repr):
 
 def _shown(value: object) -> str:
     text = os.fspath(value) if isinstance(value, str | Path) else _Shown().repr(value)
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null", value, re.IGNORECASE):
+        text = f'"{value}"'  # which is what is wrong with it
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -33,9 +33,19 @@ TRAIN: dict[str, Case] = {
     "a setting of a group": (("width=8",), ("width: no such", "did you mean generator.width or critic.width?")),
     "the initials of one": (("lr=0.1",), ("lr: no such setting", "did you mean optimizer.learning_rate?")),
     "added twice": (("+epochs=3",), ("epochs",)),
-    "no recipe at all": (("experiment=null",), ("experiment=null", "without experiment= there is no recipe")),
-    "a number for an option": (("loss=1",), ("loss=1", "by its name", "without loss= it is the usual one")),
-    "no option in a sweep": (("-m", "dataset=glyphs,null"), ("dataset=glyphs,null", "by its name")),
+    "no recipe at all": (("experiment=null",), ("experiment=null", "wgan_mlp", "without it there is no recipe")),
+    "a number for an option": (("loss=1",), ("loss=1", "hinge, least_squares", "without it it is the usual")),
+    "no option in a sweep": (("-m", "dataset=glyphs,null"), ("dataset=glyphs,null", "is no name of an option")),
+    "nothing that a pattern matches": (("-m", "loss=glob(x*)"), ("loss=glob(x*)", "no such option")),
+    "an interval": (("-m", "n_critic=interval(1,2)"), ("n_critic=interval(1,2)", "n_critic=1,2")),
+    "a sweep that is said otherwise": (("hydra.mode=MULTIRUN", "loss=glob(x*)"), ("loss=glob(x*)",)),
+    "no Hydra": (("hydra=null",), ("hydra=null", "is no name of an option")),
+    "a flag without its value": (("--cfg",), ("--cfg", "one argument")),
+    "a flag's other value": (("--cfg", "jobs"), ("--cfg", "jobs", "hydra")),
+    "a flag that goes with another": (("--resolve",), ("--resolve", "--cfg")),
+    "no shell": (("--shell-completion",), ("--shell-completion", "install=SHELL")),
+    "a setting of a part that has none": (("loss.foo=1",), ("loss.foo: no such setting", "none in loss")),
+    "a recipe that is no text": (("--config-dir=mine", "experiment=bin"), ("--config-dir mine", "no UTF-8 text")),
     "a recipe added": (("+experiment=wgan_mlp",), ("+experiment=wgan_mlp", "without the +")),
     "two flags that ask for other things": (("-m", "--cfg", "job"), ("-m and --cfg", "one of these")),
     "a run without end": (("epochs=4000000000000000000",), ("epochs=4000000000000000000", "from 1 to 1000000000")),
@@ -145,7 +155,7 @@ TRAIN: dict[str, Case] = {
     "a loss of nothing": (("loss=",), ("loss",)),
     "epochs of 10³⁰": ((f"epochs={10**30}",), ("epochs=1000000000000000000000000000000", "a whole number")),
     "epochs with a space": (("epochs=5 0",), ("epochs=5 0", "a whole number from 1 to 1000000000")),
-    "epochs in quotes": (("epochs='5'",), ("epochs=5", "a whole number from 1 to 1000000000")),
+    "epochs in quotes": (("epochs='5'",), ('epochs="5"', "a whole number from 1 to 1000000000")),
     "half a quote": (("dataset.root='photos",), ("dataset.root='photos", "key=value")),
     "an option in capitals": (("loss=Hinge",), ("loss=Hinge", "did you mean hinge?")),
     "spaces around equals": (("n_critic", "=", "5"), ("n_critic", "key=value")),
@@ -195,6 +205,9 @@ TRAIN: dict[str, Case] = {
         ("resume=run", "generator.hidden_sizes=[3]"),
         ("resume=run", "keeps its generator.hidden_sizes"),
     ),
+    "resume of nothing": (("resume=",), ('resume=""', "names nothing")),
+    "resume with a setting that there is not": (("resume=run", "lr=1"), ("lr: no such", "optimizer.learning_rate")),
+    "resume with --cfg": (("resume=run", "--cfg", "job"), ("resume=run", "in its checkpoint")),
     "sweep of a run that goes on": (("-m", "resume=run", "seed=1,2"), ("resume=run", "keeps its seed")),
     "resume of two lines": (('resume="no\npe"',), ("resume=", "does not exist")),
     **{
@@ -257,6 +270,12 @@ SAMPLE: dict[str, Case] = {
     ),
     "a home that is not quoted": (("checkpoint=run", "out=~/x.png"), ("out=~/x.png", "'out=\"~/x.png\"'")),
     "a hundredth GPU for wgan-sample": (("checkpoint=run", "device=cuda:99"), ("device=cuda:99", "device=cpu")),
+    "a sweep of wgan-sample that is said otherwise": (
+        ("checkpoint=run", "hydra.mode=MULTIRUN"),
+        ("one checkpoint at a time",),
+    ),
+    "classes without brackets": (("checkpoint=run", "classes=3,7"), ("classes=3,7", "classes=[...]")),
+    "an out of nothing": (("checkpoint=run", "out="), ('out=""', "names nothing")),
     "a sweep of wgan-sample": (("-m", "checkpoint=run", "seed=1,2"), ("-m", "one checkpoint at a time")),
     "a full folder": (("checkpoint=run", "mode=images", "out=unreadable"), ("out=unreadable", "give a new folder")),
 }
@@ -273,6 +292,8 @@ def world(folder: Path, run: Path) -> None:
     (folder / "empty.png").mkdir()
     os.mkfifo(folder / "pipe")
     (folder / "unreadable").mkdir()
+    (folder / "mine" / "experiment").mkdir(parents=True)
+    (folder / "mine" / "experiment" / "bin.yaml").write_bytes(b"\xff\xfe")
     (folder / "unreadable" / "a.png").write_text("no picture")
     (folder / "unreadable" / "b.jpg").write_bytes(b"")
     (folder / "text.pt").write_text("hello")

@@ -146,7 +146,7 @@ def test_help_shows_what_was_chosen(tmp_path: Path) -> None:
     said = run("wgan-train", "loss=hinge", "--help", cwd=tmp_path).out
     assert "name: spectral_norm" in said
     assert "name: rmsprop" not in said
-    said = run("wgan-train", "-h", "generator=mlp", "batch_size=3", "-m", cwd=tmp_path).out
+    said = run("wgan-train", "-h", "generator=mlp", "batch_size=3", "-m", "loss=hinge,minimax", cwd=tmp_path).out
     assert "\n  hidden_sizes: [256, 512, 1024]" in said
     assert "\nbatch_size: 3  # images in an update\n" in said
 

@@ -52,6 +52,16 @@ def test_folders_are_searched_at_any_depth_but_hidden_ones_and_other_files(tmp_p
     assert sorted(values(dataset.train)) == [0, 40]
 
 
+def test_the_pictures_of_runs_are_no_images(tmp_path: Path) -> None:
+    """Where one trains in the very folder, ``dataset.root=.``"""
+    root = fill(tmp_path, 2)
+    for run in (root, root / "outputs" / "run"):
+        (run / ".hydra").mkdir(parents=True)
+        save(run / "samples" / "real.png", 77, "L")
+    save(root / "b" / "samples" / "c.png", 99, "L")
+    assert sorted(values(image_folder(str(root), image_size=8, test_fraction=0.0).train)) == [0, 2, 99]
+
+
 def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     save(tmp_path / "elsewhere" / "a.png", 10, "L")
     root = fill(tmp_path / "root", 1)

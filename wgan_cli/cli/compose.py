@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -57,6 +57,10 @@ def check_flags(arguments: Sequence[str]) -> None:
         if not flag:
             raise UsageError(f"{argument!r} cannot be read; a setting is written key=value, as in n_critic=5")
     given = {argument.partition("=")[0] for argument in arguments}
+    if given & {"--resolve", "--package", "-p"} and not given & {"--cfg", "-c"}:
+        raise UsageError("--resolve and --package go with --cfg")
+    if given & INSTEAD[-1] and not {"install", "uninstall", "query"} & given:
+        raise UsageError("--shell-completion: needs install=SHELL, uninstall=SHELL or query=SHELL")
     modes = [flag for flags in INSTEAD for flag in sorted(flags & given)[:1]]
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)}: only one of these at a time")
@@ -147,7 +151,13 @@ def check_sweep(config_name: str, arguments: Sequence[str]) -> None:
         overrides = _check_options([word for word in words if not word.startswith("-")])
         swept = [override for override in overrides if override.is_discrete_sweep()]
         fixed = [override.input_line or "" for override in overrides if override not in swept]
+        for each in overrides:
+            if each.is_sweep_override() and each not in swept:
+                raise UsageError(f"{each.input_line}: has no values of its own; name them, as in n_critic=1,2")
         values = [[f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] for each in swept]
+        for each, found in zip(swept, values, strict=True):
+            if not found:
+                raise UsageError(f"{each.input_line}: there is no such option")
         mistakes: list[SettingError] = []
         count = max(map(len, values), default=1)
         for index in range(count):
@@ -168,7 +178,7 @@ def _check_options(words: Sequence[str]) -> list[Override]:
     """
     loader = GlobalHydra.instance().config_loader()
     overrides = OverridesParser.create(loader).parse_overrides(list(words))
-    groups = [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
+    groups = ["hydra", *(path.name for path in CONF_DIR.iterdir() if path.is_dir())]
     for override in overrides:
         swept = override.is_discrete_sweep()
         values = list(override.sweep_iterator()) if swept else [override.value()]
@@ -176,17 +186,23 @@ def _check_options(words: Sequence[str]) -> list[Override]:
         if group in groups and override.is_add():
             raise UsageError(f"{override.input_line}: has an option already; choose another without the +")
         if group in groups and not override.is_delete() and not all(isinstance(v, str | QuotedString) for v in values):
+            names = ", ".join(loader.get_group_options(group))
             usual = "there is no recipe" if group == "experiment" else "it is the usual one"
-            raise UsageError(f"{override.input_line}: an option is chosen by its name; without {group}= {usual}")
+            raise UsageError(f"{override.input_line}: is no name of an option; there is {names}; without it {usual}")
     return overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
 
 
 def _parse(config_name: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Split off the flags that say where the configuration lies, and what to show of it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--config-name", "-cn", default=config_name)
-    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     parser.add_argument("--resolve", action="store_true")
     parser.set_defaults(command=config_name)
     flags, words = parser.parse_known_args(list(arguments))
@@ -202,7 +218,10 @@ def _initialized(flags: argparse.Namespace) -> Iterator[None]:
     Plugins.instance().register(UserOptions)
     with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{flags.command}", version_base="1.3"):
         UserOptions.folder = None
-        yield
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--config-dir {flags.config_dir}: a file in it is no UTF-8 text ({error})") from error
 
 
 class UserOptions(SearchPathPlugin):
@@ -222,7 +241,10 @@ def hand_to_hydra(config_name: str, task: Callable[[DictConfig], None]) -> None:
     words = sys.argv[1:]
     sys.argv[1:] = sorted(words, key=lambda word: word.startswith("-") or not ("=" in word or word.startswith("~")))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises its errors then, instead of printing them and exiting with 1
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
+    except SystemExit as error:
+        raise SystemExit(2 if error.code == 1 else error.code) from None  # what it says itself are mistakes
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

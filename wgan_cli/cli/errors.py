@@ -13,7 +13,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from wgan_cli.parameters import SettingError, nearest, printable, typed
 from wgan_cli.run.failure import RunFailedError, could_not_use
 from wgan_cli.run.interrupts import interruptions_kept
+from wgan_cli.settings import CONF_DIR
 
+PARTS = [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
 BUG, REFUSED, FAILED = 1, 2, 3
 LONGEST = 2000  # letters in a line of a message
 
@@ -61,7 +63,8 @@ def _explanation(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and "Could not override" in text:
         return _unknown_key(text, cause)
     if match := re.search(r"Ambiguous value for argument '(.*?)'", text) or re.search(r"argument '(.*?,.*?)'", text):
-        return f"{match[1]}: several values are for a sweep; add -m"
+        key = match[1].partition("=")[0]
+        return f"{match[1]}: several values are for a sweep, as in wgan-train -m {match[1]}; a list is {key}=[...]"
     if match := re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text):
         return f"{match[1]}: no such group"
     if isinstance(error, MissingMandatoryValue):
@@ -95,7 +98,7 @@ def _unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     settings = {str(name): value for name, value in around.items()} if isinstance(around, dict) else {}
     known = [name for name in settings if name not in ("hydra", "name")]
     prefix, _, name = key.rpartition(".")
-    if prefix and not known:
+    if prefix and not known and "." not in prefix and prefix not in PARTS:
         return f"{key}: {prefix} has no settings as it is; give it whole, as in {prefix}={{{name}: ...}}"
     where = f" in {prefix}" if prefix else ""
     meant = nearest(name, known) or _elsewhere(name, settings)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from wgan_cli.cli.compose import composed, options, own
@@ -19,13 +20,21 @@ def help_text(config_name: str, arguments: Sequence[str]) -> str | None:
     Raises:
         HydraException: If the configuration cannot be composed.
     """
+    if not {"--help", "-h"} & set(arguments):
+        return None
     words = [argument for argument in arguments if argument not in ("--help", "-h", "--multirun", "-m")]
-    if not {"--help", "-h"} & set(arguments) or (config := composed(config_name, words)) is None:
+    if {"--multirun", "-m"} & set(arguments):  # a swept setting has no one value to show
+        words = [word for word in words if word.startswith("-") or not _swept(word)]
+    if (config := composed(config_name, words)) is None:
         return None
     groups = (f"{group}: {', '.join(names)}\n" for group, names in options(config_name, words).items())
     settings = _settings(config, CONF_DIR / f"{config_name}.yaml")
     template = string.Template(config.hydra.help.template)
     return template.substitute(APP_CONFIG_GROUPS="".join(groups), CONFIG="".join(f"{line}\n" for line in settings))
+
+
+def _swept(word: str) -> bool:
+    return bool(OverridesParser.create().parse_override(word).is_sweep_override())
 
 
 def _settings(config: DictConfig, file: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ def sample(arguments: Sequence[str]) -> int:
         print(f"wgan-cli {__version__}")
         return 0
     check_flags(arguments)
-    if {"-m", "--multirun"} & set(arguments):
+    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         raise UsageError("-m: wgan-sample renders one checkpoint at a time")
     if (text := help_text("sample", arguments)) is not None:
         print(text, end="")

@@ -25,7 +25,7 @@ def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, l
         run_job: Trains a job: its configuration, its folder, where ``resume=auto`` looks for earlier runs, and the
             settings on the command line.
     """
-    if {"-m", "--multirun"} & set(arguments):
+    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         check_sweep("train", arguments)
     failed: list[tuple[str, str, int]] = []
     began: list[Path] = []
@@ -74,6 +74,10 @@ def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, l
 
 def _remove_if_unused(folder: Path) -> None:
     """Remove a sweep's folder in which no job left anything: a dry run, or all are finished elsewhere, or failed."""
+    for job in folder.iterdir():
+        if job.name.isdigit():
+            with suppress(OSError):  # it is not empty
+                job.rmdir()
     if [path.name for path in folder.iterdir()] == ["multirun.yaml"]:
         (folder / "multirun.yaml").unlink()
         folder.rmdir()

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from wgan_cli.cli.compose import check_flags, composed, plain, shown, unchanging
 from wgan_cli.cli.errors import UsageError
 from wgan_cli.cli.help import help_text
 from wgan_cli.cli.sweep import sweep
-from wgan_cli.parameters import bind, path_of, typed
+from wgan_cli.parameters import SettingError, bind, path_of, typed
 from wgan_cli.run.interrupts import stop_requests
 from wgan_cli.settings import Settings, require_changeable
 
@@ -34,10 +34,12 @@ def train(arguments: Sequence[str]) -> int:
         print(f"wgan-cli {__version__}")
         return 0
     check_flags(arguments)
-    if (text := help_text("train", arguments) or shown("train", arguments)) is not None:
+    if (text := help_text("train", arguments)) is None:
+        _check_resumed(arguments)
+        text = shown("train", arguments)
+    if text is not None:
         print(text, end="")
         return 0
-    _check_resumed(arguments)
     _log_to_stdout()
     config = composed("train", arguments)
     if config is None:
@@ -54,8 +56,12 @@ def _check_resumed(arguments: Sequence[str]) -> None:
     """
     words = dict(argument.lstrip("+~").partition("=")[::2] for argument in arguments if not argument.startswith("-"))
     folder = words.get("resume", "").strip("\"'")
-    if folder not in ("", "auto", "null"):
-        require_changeable(folder, (key for key, value in words.items() if value and not key.startswith("hydra.")))
+    if folder in ("", "auto", "null"):
+        return
+    there_are = {"experiment", *(field.name for field in fields(Settings))}
+    require_changeable(folder, (key for key, value in words.items() if value and key.partition(".")[0] in there_are))
+    if {"--cfg", "--cfg=job", "-c"} & set(arguments):
+        raise SettingError("resume", folder, "has its settings in its checkpoint; dry_run=true shows the plan")
 
 
 def _run(config: DictConfig, path: Path, among: Path, words: list[str], once: bool = False) -> int:

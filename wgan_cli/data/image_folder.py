@@ -82,7 +82,8 @@ def _find(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        of_a_run = {"samples"} if ".hydra" in folders else set()  # which are no photographs
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in of_a_run)
         for name in files:
             if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
                 yield (Path(place) / name).relative_to(folder).as_posix()
