@@ -80,6 +80,11 @@ class Settings:
     optimizer: Part
 
 
+def groups() -> list[str]:
+    """Return the groups that have options, the recipes among them."""
+    return [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
+
+
 # What is of this process alone, and kept in no checkpoint.
 OF_THIS_PROCESS: dict[str, Any] = {"resume": None, "dry_run": False, "max_minutes": None}
 # What the command line may change in a run that goes on; everything else is the checkpoint's.

@@ -28,17 +28,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from wgan_cli.cli.errors import UsageError
 from wgan_cli.parameters import SettingError, bind, nearest
-from wgan_cli.settings import CONF_DIR, Settings
+from wgan_cli.settings import CONF_DIR, Settings, groups
 
 FLAGS = (
     "--cfg", "--config-dir", "--config-name", "--help", "--hydra-help", "--info", "--multirun",
     "--package", "--resolve", "--shell-completion", "--shell_completion", "--version",
     "-c", "-cd", "-cn", "-h", "-i", "-m", "-p", "-sc",
 )  # fmt: skip
-
-
-# What a command line asks for instead of a run; only one of them.
-INSTEAD = ({"--multirun", "-m"}, {"--cfg", "-c"}, {"--info", "-i"}, {"--shell-completion", "--shell_completion", "-sc"})
+HELP, MULTIRUN, CFG = {"--help", "-h"}, {"--multirun", "-m"}, {"--cfg", "-c"}
+COMPLETION = {"--shell-completion", "--shell_completion", "-sc"}
+INSTEAD = (MULTIRUN, CFG, {"--info", "-i"}, COMPLETION)  # of a run, and only one of them
 
 
 def check_flags(arguments: Sequence[str]) -> None:
@@ -57,13 +56,23 @@ def check_flags(arguments: Sequence[str]) -> None:
         if not flag:
             raise UsageError(f"{argument!r} cannot be read; a setting is written key=value, as in n_critic=5")
     given = {argument.partition("=")[0] for argument in arguments}
-    if given & {"--resolve", "--package", "-p"} and not given & {"--cfg", "-c"}:
+    if given & {"--resolve", "--package", "-p"} and not given & CFG:
         raise UsageError("--resolve and --package go with --cfg")
-    if given & INSTEAD[-1] and not {"install", "uninstall", "query"} & given:
+    if given & COMPLETION and not {"install", "uninstall", "query"} & given:
         raise UsageError("--shell-completion: needs install=SHELL, uninstall=SHELL or query=SHELL")
     modes = [flag for flags in INSTEAD for flag in sorted(flags & given)[:1]]
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)}: only one of these at a time")
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Say whether the arguments ask for a sweep."""
+    return bool({*MULTIRUN, "hydra.mode=MULTIRUN"} & set(arguments))
+
+
+def key_of(word: str) -> str:
+    """Return the key of a setting on the command line, without the signs that add or remove it."""
+    return word.lstrip("+~").partition("=")[0]
 
 
 def composed(config_name: str, arguments: Sequence[str]) -> DictConfig | None:
@@ -133,7 +142,7 @@ def chosen_wins(config: DictConfig, config_name: str, words: Sequence[str]) -> N
     keys = {word.partition("=")[0] for word in words}
     chosen = keys & {"generator", "critic", "loss", "constraint", "optimizer"}
     if "experiment" in keys and chosen:
-        of_these = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] in chosen]
+        of_these = [word for word in words if key_of(word).partition(".")[0] in chosen]
         without_recipe = compose(config_name, of_these)
         for group in chosen:
             config[group] = without_recipe[group]
@@ -178,14 +187,13 @@ def _check_options(words: Sequence[str]) -> list[Override]:
     """
     loader = GlobalHydra.instance().config_loader()
     overrides = OverridesParser.create(loader).parse_overrides(list(words))
-    groups = ["hydra", *(path.name for path in CONF_DIR.iterdir() if path.is_dir())]
-    for override in overrides:
-        swept = override.is_discrete_sweep()
-        values = list(override.sweep_iterator()) if swept else [override.value()]
+    with_options = {"hydra", *groups()}
+    for override in (each for each in overrides if each.key_or_group in with_options):
         group = override.key_or_group
-        if group in groups and override.is_add():
+        values = list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
+        if override.is_add():
             raise UsageError(f"{override.input_line}: has an option already; choose another without the +")
-        if group in groups and not override.is_delete() and not all(isinstance(v, str | QuotedString) for v in values):
+        if not override.is_delete() and not all(isinstance(value, str | QuotedString) for value in values):
             names = ", ".join(loader.get_group_options(group))
             usual = "there is no recipe" if group == "experiment" else "it is the usual one"
             raise UsageError(f"{override.input_line}: is no name of an option; there is {names}; without it {usual}")

@@ -13,9 +13,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from wgan_cli.parameters import SettingError, nearest, printable, typed
 from wgan_cli.run.failure import RunFailedError, could_not_use
 from wgan_cli.run.interrupts import interruptions_kept
-from wgan_cli.settings import CONF_DIR
+from wgan_cli.settings import groups
 
-PARTS = [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
 BUG, REFUSED, FAILED = 1, 2, 3
 LONGEST = 2000  # letters in a line of a message
 
@@ -98,7 +97,7 @@ def _unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     settings = {str(name): value for name, value in around.items()} if isinstance(around, dict) else {}
     known = [name for name in settings if name not in ("hydra", "name")]
     prefix, _, name = key.rpartition(".")
-    if prefix and not known and "." not in prefix and prefix not in PARTS:
+    if prefix and not known and "." not in prefix and prefix not in groups():
         return f"{key}: {prefix} has no settings as it is; give it whole, as in {prefix}={{{name}: ...}}"
     where = f" in {prefix}" if prefix else ""
     meant = nearest(name, known) or _elsewhere(name, settings)

@@ -10,7 +10,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from wgan_cli.cli.compose import composed, options, own
+from wgan_cli.cli.compose import HELP, MULTIRUN, composed, options, own
 from wgan_cli.settings import CONF_DIR
 
 
@@ -20,10 +20,10 @@ def help_text(config_name: str, arguments: Sequence[str]) -> str | None:
     Raises:
         HydraException: If the configuration cannot be composed.
     """
-    if not {"--help", "-h"} & set(arguments):
+    if not HELP & set(arguments):
         return None
-    words = [argument for argument in arguments if argument not in ("--help", "-h", "--multirun", "-m")]
-    if {"--multirun", "-m"} & set(arguments):  # a swept setting has no one value to show
+    words = [argument for argument in arguments if argument not in HELP | MULTIRUN]
+    if MULTIRUN & set(arguments):  # a swept setting has no one value to show
         words = [word for word in words if word.startswith("-") or not _swept(word)]
     if (config := composed(config_name, words)) is None:
         return None

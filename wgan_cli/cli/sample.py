@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
-from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, plain
+from wgan_cli.cli.compose import check_flags, composed, hand_to_hydra, is_sweep, plain
 from wgan_cli.cli.errors import UsageError
 from wgan_cli.cli.help import help_text
 from wgan_cli.parameters import SettingError, bind, path_of
@@ -18,7 +18,7 @@ def sample(arguments: Sequence[str]) -> int:
         print(f"wgan-cli {__version__}")
         return 0
     check_flags(arguments)
-    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
+    if is_sweep(arguments):
         raise UsageError("-m: wgan-sample renders one checkpoint at a time")
     if (text := help_text("sample", arguments)) is not None:
         print(text, end="")

@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from wgan_cli.cli.compose import check_sweep, chosen_wins, hand_to_hydra, unchanging_folder
+from wgan_cli.cli.compose import check_sweep, chosen_wins, hand_to_hydra, is_sweep, unchanging_folder
 from wgan_cli.cli.errors import BUG, exit_code, explain
 from wgan_cli.parameters import SettingError, typed
 from wgan_cli.run.interrupts import interruptions_kept
@@ -25,7 +25,7 @@ def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, l
         run_job: Trains a job: its configuration, its folder, where ``resume=auto`` looks for earlier runs, and the
             settings on the command line.
     """
-    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
+    if is_sweep(arguments):
         check_sweep("train", arguments)
     failed: list[tuple[str, str, int]] = []
     began: list[Path] = []

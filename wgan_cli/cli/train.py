@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from wgan_cli import __version__
-from wgan_cli.cli.compose import check_flags, composed, plain, shown, unchanging_folder
+from wgan_cli.cli.compose import CFG, check_flags, composed, key_of, plain, shown, unchanging_folder
 from wgan_cli.cli.errors import UsageError
 from wgan_cli.cli.help import help_text
 from wgan_cli.cli.sweep import sweep
@@ -54,13 +54,13 @@ def _check_resumed(arguments: Sequence[str]) -> None:
     Raises:
         SettingError: If there is such a setting.
     """
-    words = dict(argument.lstrip("+~").partition("=")[::2] for argument in arguments if not argument.startswith("-"))
+    words = {key_of(word): word.partition("=")[2] for word in arguments if not word.startswith("-")}
     folder = words.get("resume", "").strip("\"'")
     if folder in ("", "auto", "null"):
         return
     there_are = {"experiment", *(field.name for field in fields(Settings))}
     require_changeable(folder, (key for key, value in words.items() if value and key.partition(".")[0] in there_are))
-    if {"--cfg", "--cfg=job", "-c"} & set(arguments):
+    if {*CFG, "--cfg=job"} & set(arguments):
         raise SettingError("resume", folder, "has its settings in its checkpoint; dry_run=true shows the plan")
 
 
@@ -78,7 +78,7 @@ def _run(config: DictConfig, path: Path, among: Path, words: list[str], once: bo
     if "experiment" in chosen:
         raise UsageError("experiment: the recipe's file must begin with the line '# @package _global_'")
     settings = bind(Settings, chosen)
-    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    keys = [key_of(word) for word in words]
 
     from wgan_cli.restore import earlier_runs  # imports torch: not before the settings have been looked at
     from wgan_cli.run.folder import RunFolder

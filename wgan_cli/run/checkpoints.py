@@ -23,7 +23,7 @@ from wgan_cli.training.state import require_count
 log = logging.getLogger(__name__)
 
 FORMAT = 3
-# What a checkpoint may claim; all that there are have fewer. More bytes than the file has, no claim makes us allocate.
+# What a checkpoint may claim; all that there are have fewer. No claim makes us allocate more bytes than the file has.
 LARGEST = 4096  # pixels along a side, and channels
 MOST_CLASSES = 10**6
 
