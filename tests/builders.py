@@ -1,8 +1,9 @@
-"""Small objects to train with: they take milliseconds and are built the same way each time."""
+"""Small objects to train with, always the same. They take milliseconds to build."""
 
-import io
+import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,22 @@ from torch import Tensor, nn
 
 from wgan_cli.constraints import CONSTRAINTS
 from wgan_cli.data.batches import Batches
+from wgan_cli.data.dataset import DataSpec
 from wgan_cli.losses import LOSSES
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import bind
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.run.checkpoints import Images
-from wgan_cli.run.session import Run, save
-from wgan_cli.settings import Settings
-from wgan_cli.training.ema import ema_of
-from wgan_cli.training.loop import Rules, train
+from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
+from wgan_cli.run.session import Run
+from wgan_cli.settings import Settings, select_storable
+from wgan_cli.training.ema import copy_for_average
+from wgan_cli.training.loop import Algorithm, train
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Purpose, Streams
 
-# Four epochs of 100 critic updates, five of them a step, and a checkpoint of the third and of the last.
+# Four epochs of 100 critic updates, five for each step, with a checkpoint after the third and the last.
 CADENCE = Cadence(
     epochs=4,
     max_steps=None,
@@ -52,12 +54,14 @@ def batches(
     streams: Streams,
     purpose: Purpose = "critic images",
     labels: Tensor | None = None,
+    with_samples: bool = True,
 ) -> Batches:
-    """Shuffled as a run shuffles them."""
-    return Batches(images, batch_size, CPU, lambda epoch: streams.at(purpose, epoch), labels)
+    """Batches in the order of a run."""
+    shuffle = partial(streams.at, purpose)
+    return Batches(images, batch_size, CPU, shuffle, labels, with_samples=with_samples)
 
 
-def make_rules(
+def make_algorithm(
     loss: str = "wasserstein",
     constraint: str = "clip",
     n_critic: int = 2,
@@ -66,21 +70,30 @@ def make_rules(
     images: Tensor | None = None,
     seed: int = 11,
     **replaced: Any,
-) -> Rules:
-    """Rules over 14 small images, three batches an epoch, unless other parts replace them."""
+) -> Algorithm:
+    """An algorithm for 14 small images, three batches an epoch, unless other parts replace them."""
     streams = Streams(seed, CPU)
     data = uint8_images(14) if images is None else images
+    of_generator = partial(batches, data, batch_size, streams, "generator images", labels)
     parts: dict[str, Any] = {
         "loss": LOSSES[loss](),
         "constraint": CONSTRAINTS[constraint](),
         "schedule": CriticSchedule(n_critic),
+        "rate": lambda _: 1.0,
+        "batches": batches(data, batch_size, streams, labels=labels),
+        "generator_batches": of_generator(with_samples=LOSSES[loss].generator_needs_real),
         "generator_batch_size": batch_size,
-        "images": batches(data, batch_size, streams, labels=labels),
-        "generator_images": batches(data, batch_size, streams, "generator images", labels),
         "streams": streams,
         "autocast": nullcontext,
     }
-    return Rules(**{**parts, **replaced})
+    return Algorithm(**{**parts, **replaced})
+
+
+def build_network(part: Callable[..., Any], shape: tuple[int, ...], num_classes: int | None = None, **own: Any) -> Any:
+    """Build a network for samples of a shape, with the arguments that it takes."""
+    supplied = {"sample_shape": shape, "channels": shape[0], "image_size": shape[-1], "num_classes": num_classes}
+    taken = inspect.signature(part).parameters
+    return part(**{name: value for name, value in supplied.items() if name in taken}, **own)
 
 
 def make_state(
@@ -93,25 +106,23 @@ def make_state(
     eps: float = 1e-8,
     critic: nn.Module | None = None,
     num_classes: int | None = None,
-    progress: Callable[[], float] = lambda: 0.0,
     schedule: str = "constant",
     **normalization: str,
 ) -> TrainingState:
     """Two small networks and their optimizers.
 
     Args:
-        networks: ``mlp`` or ``dcgan``, both players.
+        networks: ``mlp`` or ``dcgan``, for both players.
         optimizer: Its name.
-        constraint: The name of what wraps the critic.
+        constraint: The name of the constraint that wraps the critic.
         ema: Whether to keep an average.
-        seed: Of the first weights.
-        learning_rate: Of both: large, so that few updates change much.
+        seed: Of the initial weights.
+        learning_rate: Of both players; large, so that few updates change much.
         eps: Of both optimizers.
-        critic: In place of the usual one.
-        num_classes: Where the networks are to know classes.
-        progress: The share of the run that is done.
+        critic: Replaces the usual one.
+        num_classes: For networks that know classes.
         schedule: Of the learning rates.
-        **normalization: ``generator`` and ``critic_normalization``, where they are not the networks' own; mlp has none.
+        **normalization: ``generator_normalization`` and ``critic_normalization``. An mlp has none by default.
     """
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"width": 2} if networks == "dcgan" else {"hidden_sizes": (6, 5)}
@@ -121,15 +132,20 @@ def make_state(
         player: {"normalization": normalization[key]} if key in normalization else {}
         for player, key in (("generator", "generator_normalization"), ("critic", "critic_normalization"))
     }
-    generator = GENERATORS[networks](SIZE, 1, num_classes, latent_dim=LATENT_DIM, **sizes, **of["generator"])
-    critic = CRITICS[networks](SIZE, 1, num_classes, **sizes, **of["critic"]) if critic is None else critic
+    shape = (1, SIZE, SIZE)
+    generator = build_network(
+        GENERATORS[networks], shape, num_classes, latent_dim=LATENT_DIM, **sizes, **of["generator"]
+    )
+    if critic is None:
+        critic = build_network(CRITICS[networks], shape, num_classes, **sizes, **of["critic"])
     critic = CONSTRAINTS[constraint]().wrap(critic)
     rates: dict[str, Any] = {"learning_rate": learning_rate, "critic_learning_rate": None}
     rates |= {"eps": eps, "schedule": schedule}
     if optimizer == "adam":
         rates["betas"] = (0.5, 0.999)
-    optimizers = OPTIMIZERS[optimizer](generator, critic, progress, **rates)
-    return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)
+    optimizers = OPTIMIZERS[optimizer](generator, critic, **rates)
+    average = copy_for_average(generator) if ema else None
+    return TrainingState(generator, critic, optimizers.generator, optimizers.critic, average)
 
 
 def updates(count: int, look: Callable[[TrainingState], None] | None = None) -> Callable[[TrainingState], bool]:
@@ -146,28 +162,19 @@ def updates(count: int, look: Callable[[TrainingState], None] | None = None) -> 
     return after_update
 
 
-def train_for(state: TrainingState, rules: Rules, count: int) -> TrainingState:
+def train_for(state: TrainingState, algorithm: Algorithm, count: int) -> TrainingState:
     """Train for so many updates of either player, and return the state."""
     if count:
-        train(state, rules, updates(count))
+        train(state, algorithm, updates(count))
     return state
 
 
-def through_a_file(saved: dict[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint written and read again would hold."""
-    file = io.BytesIO()
-    torch.save(saved, file)
-    file.seek(0)
-    loaded: dict[str, Any] = torch.load(file, weights_only=True)
-    return loaded
-
-
 def bits(value: Any, path: str = "") -> dict[str, Any]:
-    """Flatten nested state into path → exact bytes, so that NaN equals itself and −0 does not equal 0."""
+    """Flatten nested state into paths and exact bytes: NaN equals itself, and −0 does not equal 0."""
     if isinstance(value, nn.Module):
         return bits(dict(value.state_dict()), path)
     if isinstance(value, TrainingState):
-        return bits(value.state_dict(), path)
+        return bits({**value.tensors(), **value.counts()}, path)
     if isinstance(value, Tensor):
         return {path: (value.dtype, tuple(value.shape), value.detach().contiguous().numpy().tobytes())}
     if isinstance(value, dict):
@@ -182,11 +189,11 @@ def weights(network: nn.Module) -> dict[str, Any]:
     return bits(dict(network.named_parameters()))
 
 
-# A whole run, as a configuration says it.
+# The settings of a small run.
 PLAIN: dict[str, Any] = {
-    "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": None, "clip_value": None,
+    "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": 1, "clip_value": None,
     "generator_batch_size": None, "critic_warmup": None,
-    "ema": True, "device": "cpu", "precision": "fp32", "seed": 5, "resume": None, "dry_run": False,
+    "ema": True, "device": "cpu", "precision": "fp32", "seed": 5, "out": None, "resume": None, "dry_run": False,
     "log": {"every": 1}, "sample": {"every": 1}, "deterministic": False,
     "checkpoint": {"every": 1, "every_minutes": None, "keep": None},
     "dataset": {"name": "glyphs", "image_size": 12, "channels": 3, "limit": 14},
@@ -199,17 +206,22 @@ PLAIN: dict[str, Any] = {
 
 
 def settings(**changed: Any) -> Settings:
-    """The plain run's, but for what is changed."""
+    """The settings of the small run, except for those that are changed."""
     return bind(Settings, {**PLAIN, **changed})
 
 
-def saved(run: Run, path: Path) -> Path:
+def make_checkpoint(run: Run) -> Checkpoint:
+    """The checkpoint of a run as it is."""
+    return Checkpoint(select_storable(run.settings), run.data, run.state.counts(), run.state.tensors())
+
+
+def save_run(run: Run, path: Path) -> Path:
     """Write a checkpoint of a run; return the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save(run, path)
+    save_checkpoint(path, make_checkpoint(run))
     return path
 
 
-def images_info(channels: int = 1, size: int = SIZE, num_classes: int | None = None) -> Images:
-    """What a checkpoint says of noise."""
-    return Images((channels, size, size), num_classes, count=14, digest="14 images of noise")
+def data_spec(channels: int = 1, size: int = SIZE, num_classes: int | None = None) -> DataSpec:
+    """What a checkpoint stores about noise."""
+    return DataSpec((channels, size, size), num_classes, count=14, fingerprint="14 images of noise")

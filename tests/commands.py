@@ -1,5 +1,6 @@
-"""The installed commands, as a user runs them: each in a process of its own, and in a folder of the test's."""
+"""The installed commands, as a user runs them: each in its own process, and in a folder of the test."""
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from torch import Tensor
 
 from tests.builders import bits
 from wgan_cli.cli.main import wgan_sample, wgan_train
@@ -38,7 +41,7 @@ CLOSED = "http://127.0.0.1:9"  # nobody listens there: a download through it fai
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said, and how it ended."""
+    """What a command printed, and its exit code."""
 
     code: int
     out: str
@@ -51,7 +54,7 @@ def command(name: str) -> str:
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
-    """One thread, nothing of the caller's settings or caches, and no network."""
+    """One thread, none of the caller's settings or caches, and no network."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HYDRA", "WGAN", "PYTEST"))}
     none = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED)
     own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
@@ -80,23 +83,27 @@ def answer(process: "subprocess.Popen[str]") -> Answer:
     return Answer(process.returncode, out, err)
 
 
-# Most of a short command's time goes into importing torch. So a server that has done it forks a process for each, in
-# which the console script's function runs; the script itself is what `start` starts.
-_PRELOADED = ["tests.commands", "torchvision.datasets", "wgan_cli.cli.train", "wgan_cli.restore", "wgan_cli.modes"]
+# Importing torch takes most of a short command's time. A server that has imported it forks a process for each command,
+# which calls the function of the console script. `start` starts the script itself.
+_PRELOADED = [
+    "tests.commands", "torchvision.datasets", "wgan_cli.cli.train", "wgan_cli.build.restore", "wgan_cli.sampling.modes"
+]  # fmt: skip
 _forks = multiprocessing.get_context("forkserver")
-_one_at_a_time = threading.Lock()  # starting a process asks how others ended, and an answer can be had only once
+_one_at_a_time = (
+    threading.Lock()
+)  # starting a process collects the exit codes of others, each only once
 _forks.set_forkserver_preload(_PRELOADED)
 
 
 def forked(name: str, *words: str, cwd: Path, fault: Fault | None = None, **variables: str) -> Answer:
-    """Run a command to its end, in a process that need not import torch any more.
+    """Run a command to its end, in a process that has torch imported already.
 
     Args:
         name: The console script's.
         *words: Its arguments.
         cwd: Where it runs.
-        fault: What is done to the process before it begins; see tests.faults.
-        **variables: Of its environment.
+        fault: What is done to the process before it starts; see tests.faults.
+        **variables: For its environment.
     """
     with tempfile.TemporaryDirectory() as said:
         out, err = Path(said, "out"), Path(said, "err")
@@ -134,7 +141,7 @@ def _be(
 
 
 def run(name: str, *words: str, cwd: Path, code: int = 0, fault: Fault | None = None, **variables: str) -> Answer:
-    """Run a command to its end, which must come with this exit code."""
+    """Run a command to its end, and check its exit code."""
     said = forked(name, *words, cwd=cwd, fault=fault, **variables)
     assert said.code == code, f"exit code {said.code}\n{said.out}\n{said.err}"
     assert code == 1 or "Traceback" not in said.out + said.err, said.err
@@ -155,22 +162,24 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint file without the program's help."""
-    content: dict[str, Any] = torch.load(path, weights_only=True)
-    return content
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint file without the program's help: its tensors, and its metadata as plain data."""
+    with safe_open(path, framework="pt") as file:
+        metadata = {name: json.loads(text) for name, text in file.metadata().items() if text.startswith("{")}
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
 
 
 def results(folder: Path, but: Iterable[str] = ()) -> Mapping[str, object]:
-    """All that must be the same whenever the same run is made again: tables, pictures and states, to the bit.
+    """Return everything that the same run must always give: tables, pictures and states, to the bit.
 
-    Times, and the settings that say how long a run is, may differ.
+    Times, and the settings for the length of a run, may differ.
     """
     found: dict[str, object] = {}
     for name in sorted(names(folder) - set(but)):
         path = folder / name
         if name == "metrics.csv" or name.endswith(".png"):
             found[name] = path.read_bytes()
-        elif name.endswith(".pt"):
-            found[name] = bits(checkpoint(path)["state"])
+        elif name.endswith(".safetensors"):
+            tensors, metadata = read_checkpoint(path)
+            found[name] = bits({"tensors": tensors, "counts": metadata["counts"]})
     return found

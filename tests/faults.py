@@ -1,6 +1,6 @@
-"""What may happen to a process while it trains, made to happen at a chosen moment: in that process, by the real thing.
+"""Faults that strike a training process at a chosen moment: real signals, real limits, real disk errors.
 
-Each fault is called in the process before its command begins. It writes down where it struck.
+A fault is called in the process before its command starts. It records where it struck.
 """
 
 import ctypes
@@ -10,17 +10,17 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from wgan_cli.run import session
+from wgan_cli.run.recorder import Recorder
 from wgan_cli.training.state import TrainingState
 
-# The operations on files that Python tells of, as far as they change something.
+# The audit events of operations that change files.
 OPERATIONS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 
@@ -31,18 +31,18 @@ def send(numbers: Sequence[int]) -> None:
 
 
 def at_update(count: int, strike: Callable[[TrainingState], None]) -> None:
-    """Strike after so many updates of either player, before anything of them is written."""
-    usual = session.Recorder.after_update
+    """Strike after so many updates of either player, before they are recorded."""
+    usual = Recorder.record
     updates = 0
 
-    def after_update(self: session.Recorder, state: TrainingState) -> bool:
+    def record(self: Recorder, state: TrainingState) -> None:
         nonlocal updates
         updates += 1
         if updates == count:
             strike(state)
-        return usual(self, state)
+        usual(self, state)
 
-    session.Recorder.after_update = after_update  # type: ignore[method-assign]
+    Recorder.record = record  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ class SignalsAtUpdate:
         at_update(self.count, self.strike)
 
     def strike(self, state: TrainingState) -> None:
-        position = {name: getattr(state, name) for name in ("step", "critic_updates", "critic_updates_in_step")}
-        self.note.write_text(json.dumps(position))
+        self.note.write_text(json.dumps(asdict(state.position)))
         send(self.numbers)
 
 
@@ -66,7 +65,7 @@ class SignalsAtUpdate:
 class SignalAtOperation:
     """A signal before the operation of this number on a file in a folder; None only counts them.
 
-    ``note`` holds a line for each operation until then.
+    ``note`` gets a line for each operation until then.
     """
 
     folder: Path
@@ -99,35 +98,34 @@ class SignalAtOperation:
 
 @dataclass(frozen=True)
 class SignalWhileComposing:
-    """A signal at the so many-th call of one of Hydra's functions, which then raises an error of its own.
+    """A signal at the given call of Hydra's parser, which turns its exception into an error of the library.
 
-    As a library does where a signal's exception passes a ``finally`` of it that cannot bear half of its work.
+    That happens when the exception of a signal passes through cleanup code that cannot cope with it.
     """
 
-    function: str
     count: int
     number: int
 
     def __call__(self) -> None:
-        usual = getattr(ConfigLoaderImpl, self.function)
+        usual = OverridesParser.parse_overrides
         calls = 0
 
-        def composing(*arguments: Any, **named: Any) -> Any:
+        def parse_overrides(self_: OverridesParser, overrides: list[str]) -> Any:
             nonlocal calls
             calls += 1
             if calls == self.count:
                 try:
                     send([self.number])
                 finally:
-                    raise HydraException("an error of the library's own")
-            return usual(*arguments, **named)
+                    raise HydraException("an error of the library")
+            return usual(self_, overrides)
 
-        setattr(ConfigLoaderImpl, self.function, composing)
+        OverridesParser.parse_overrides = parse_overrides  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
 class TornSave:
-    """kill -9 in the middle of writing a checkpoint: half of it is on the disk."""
+    """kill -9 while a checkpoint is being written: half of it is on the disk."""
 
     count: int
 
@@ -144,7 +142,7 @@ class TornSave:
 
 @dataclass(frozen=True)
 class FullDisk:
-    """From the update of this number on no file grows beyond so many bytes: the system refuses the rest."""
+    """From the given update on, no file can grow beyond so many bytes."""
 
     count: int
     size: int
@@ -155,10 +153,10 @@ class FullDisk:
 
 @dataclass(frozen=True)
 class LittleMemory:
-    """From the update of this number on the process gets no more than so many bytes beyond what it has.
+    """From the given update on, the process gets no more than so many bytes in addition to what it has.
 
-    What a tensor of 64 KiB or more frees goes back to the system at once. By itself the allocator keeps such memory
-    after the first few, and then an update may find all that it needs there, however little the limit leaves.
+    Freed tensors of 64 KiB or more return to the system at once. By default the allocator keeps such memory, and then
+    an update may need none from the system, however little the limit allows.
     """
 
     count: int

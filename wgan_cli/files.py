@@ -1,16 +1,34 @@
-"""Files that are written whole or not at all, and errors that say which."""
+"""Paths as users write them, and files that are written completely or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARTIAL = ".partial"  # what a killed process may leave ends so, after its number, and begins with a dot
+from wgan_cli.errors import InputError
+
+PARTIAL = ".partial"  # ends the names of temporary files: .NAME.PID.partial
+
+
+def parse_path(value: str) -> Path:
+    """Return the path that a setting names, with ``~`` expanded.
+
+    Raises:
+        InputError: If no file can have that name.
+    """
+    if not value:
+        raise InputError("must not be empty")
+    try:
+        path = Path(value).expanduser()
+        path.exists()  # raises if the name is too long for the file system
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"is not a path ({getattr(error, 'strerror', None) or error})") from error
+    return path
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let errors name the file that is written: a write that fails does not say where."""
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Add the file's name to an ``OSError``: a failed write does not carry it."""
     try:
         yield
     except OSError as error:
@@ -19,16 +37,16 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside, of this process alone, which takes the place of this one when all is written.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it replaces ``path`` atomically.
 
     Raises:
-        OSError: If there can be no such file.
+        OSError: If it cannot be written; ``path`` is then unchanged.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with naming(path):
+        with name_in_errors(path):
             yield partial
             partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)  # renaming between two names of one file does nothing, too
+        partial.unlink(missing_ok=True)  # still there after a failure, and if both names were links to one file

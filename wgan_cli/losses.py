@@ -1,7 +1,7 @@
-"""The losses: what the critic and what the generator minimise, both as functions of scores.
+"""The losses: what each player minimises, as functions of the critic's scores.
 
-A loss is a class with two methods over critic scores of shape (batch,), each returning a scalar, and one line in
-``LOSSES``. Its parameters, if it has any, are those of its ``__init__`` (or of the dataclass).
+A loss is a class with two methods that map scores (batch,) to a scalar, and one line in ``LOSSES``. Its settings, if it
+has any, are the parameters of its ``__init__``.
 """
 
 from abc import ABC, abstractmethod
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 class Loss(ABC):
-    """What training asks of a loss.
+    """The interface of a loss.
 
     Attributes:
         generator_needs_real: Whether :meth:`generator` looks at real scores. If so, training draws a batch of real
-            images for the generator's update as well; if not, ``real_scores`` is empty there, of shape (0,).
+            samples for the generator's update as well. If not, its ``real_scores`` are empty, of shape (0,).
     """
 
     generator_needs_real: ClassVar[bool] = False
@@ -43,8 +43,8 @@ class Wasserstein(Loss):
         return -fake_scores.mean()
 
 
-class Hinge(Wasserstein):
-    """The hinge version: scores beyond the margin of 1 no longer matter to the critic.
+class Hinge(Loss):
+    """The hinge loss: the critic ignores scores beyond the margin of 1.
 
     Source: Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, "Spectral Normalization for GANs", equations 16, 17.
     """
@@ -52,9 +52,12 @@ class Hinge(Wasserstein):
     def critic(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return F.relu(1 - real_scores).mean() + F.relu(1 + fake_scores).mean()
 
+    def generator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        return -fake_scores.mean()
+
 
 class Minimax(Loss):
-    """Binary cross-entropy for the critic; the generator maximises the critic's loss on its images.
+    """Binary cross-entropy for the critic; the generator maximises the critic's loss on fake samples.
 
     Source: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1, with scores as logits.
     """
@@ -66,18 +69,21 @@ class Minimax(Loss):
         return -F.softplus(fake_scores).mean()
 
 
-class NonSaturating(Minimax):
-    """Minimax for the critic; the generator's gradient does not vanish where the critic is sure.
+class NonSaturating(Loss):
+    """Minimax for the critic; the generator's gradient does not vanish when the critic is certain.
 
     Source: Goodfellow et al. 2014, section 3, last paragraph.
     """
+
+    def critic(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        return F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean()
 
     def generator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return F.softplus(-fake_scores).mean()
 
 
 class LeastSquares(Loss):
-    """Regression of scores: real to 1, fake to 0, and for the generator fake to 1.
+    """The critic regresses real scores to 1 and fake scores to 0, the generator fake scores to 1.
 
     Source: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9.
     """
@@ -90,7 +96,7 @@ class LeastSquares(Loss):
 
 
 class Relativistic(Loss):
-    """Is this real image more real than that fake one? Images are paired by their place in the batch.
+    """Whether a real sample scores above a fake one. Samples are paired by their position in the batch.
 
     Source: Jolicoeur-Martineau 2018, "The relativistic discriminator", section 4.1 (RSGAN).
     """
@@ -105,9 +111,9 @@ class Relativistic(Loss):
 
 
 class RelativisticAverage(Loss):
-    """Is this image more real than the other kind is on average?
+    """Whether a sample scores above the average of the other kind.
 
-    The mean of the two cross-entropies, where the paper has their sum.
+    This is the mean of the two cross-entropies; the paper has their sum.
 
     Source: Jolicoeur-Martineau 2018, section 4.2 (RaSGAN).
     """

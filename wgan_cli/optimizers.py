@@ -1,8 +1,8 @@
-"""The optimizers: torch's own, one for the generator and one for the critic, and their learning rates over a run."""
+"""The optimizers, one for each player, and their learning rates during a run."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from torch import nn
 from torch.optim import Adam, Optimizer, RMSprop
@@ -12,96 +12,97 @@ from wgan_cli.parameters import Range
 Rate = Annotated[float, Range(above=0)]
 Decay = Annotated[float, Range(0, below=1)]
 Schedule = Literal["constant", "linear"]
-Progress = Callable[[], float]
+
+
+class Optimizers(NamedTuple):
+    """An optimizer for each player, and the schedule of their learning rates.
+
+    Attributes:
+        generator: Holds the generator's parameters. Its parameter groups know their ``initial_lr``.
+        critic: The same for the critic.
+        schedule: See :func:`scale_rate`.
+    """
+
+    generator: Optimizer
+    critic: Optimizer
+    schedule: Schedule
 
 
 def rmsprop(
     generator: nn.Module,
     critic: nn.Module,
-    progress: Progress,
     learning_rate: Rate = 1e-3,
     critic_learning_rate: Rate | None = 2e-3,
     alpha: Decay = 0.99,
     eps: Rate = 1e-8,
     schedule: Schedule = "constant",
-) -> tuple[Optimizer, Optimizer]:
-    """RMSprop, as the WGAN paper uses it: no momentum, which a clipped critic takes badly.
+) -> Optimizers:
+    """RMSprop, the WGAN paper's optimizer: momentum makes a clipped critic unstable.
 
     Args:
         generator: Has parameters.
         critic: Has parameters.
-        progress: Says which share of the run's steps is done, from 0 to 1.
-        learning_rate: Of both, unless the critic has its own.
-        critic_learning_rate: The critic's, where it is not null.
+        learning_rate: The generator's, and the critic's if that is null.
+        critic_learning_rate: The critic's.
         alpha: Decay of the running mean of squared gradients.
         eps: Added to the root of that mean.
-        schedule: Of the learning rates; see :func:`scheduled`.
-
-    Returns:
-        The generator's and the critic's optimizer.
+        schedule: Of both learning rates; see :func:`scale_rate`.
     """
     make = partial(RMSprop, alpha=alpha, eps=eps, foreach=True)
-    return (
-        scheduled(make(generator.parameters(), learning_rate), schedule, progress),
-        scheduled(make(critic.parameters(), critic_learning_rate or learning_rate), schedule, progress),
-    )
+    return _make_both(make, generator, critic, learning_rate, critic_learning_rate, schedule)
 
 
 def adam(
     generator: nn.Module,
     critic: nn.Module,
-    progress: Progress,
     learning_rate: Rate = 5e-4,
     critic_learning_rate: Rate | None = 1e-3,
     betas: tuple[Decay, Decay] = (0.0, 0.9),
     eps: Rate = 1e-8,
     schedule: Schedule = "constant",
-) -> tuple[Optimizer, Optimizer]:
+) -> Optimizers:
     """Adam.
 
     Args:
         generator: Has parameters.
         critic: Has parameters.
-        progress: Says which share of the run's steps is done, from 0 to 1.
-        learning_rate: Of both, unless the critic has its own.
-        critic_learning_rate: The critic's, where it is not null.
+        learning_rate: The generator's, and the critic's if that is null.
+        critic_learning_rate: The critic's.
         betas: Decays of the running means of gradients and of their squares.
         eps: Added to the root of the latter.
-        schedule: Of the learning rates; see :func:`scheduled`.
-
-    Returns:
-        The generator's and the critic's optimizer.
+        schedule: Of both learning rates; see :func:`scale_rate`.
     """
     make = partial(Adam, betas=betas, eps=eps, fused=True)
-    return (
-        scheduled(make(generator.parameters(), learning_rate), schedule, progress),
-        scheduled(make(critic.parameters(), critic_learning_rate or learning_rate), schedule, progress),
-    )
+    return _make_both(make, generator, critic, learning_rate, critic_learning_rate, schedule)
 
 
-def scheduled(optimizer: Optimizer, schedule: Schedule, progress: Progress) -> Optimizer:
-    """Let an optimizer's learning rate follow a schedule.
+def scale_rate(schedule: Schedule, progress: float) -> float:
+    """Return the share of the initial learning rate that is in force.
 
-    It is set before each of its steps, from the share of the run that is done and nothing else, so that a run that
-    goes on needs no memory of it.
+    It depends on nothing but the progress, so a checkpoint need not store it.
 
     Args:
-        optimizer: With the rate that it begins with.
-        schedule: ``constant``, or ``linear``: it falls to 0 at the end of the run.
-        progress: Says which share of the run's steps is done, from 0 to 1.
+        schedule: ``constant``, or ``linear``, which falls to 0 at the end of the run.
+        progress: The share of the run's steps that is done; beyond 1 if a run is resumed with a shorter length.
 
     Returns:
-        The same optimizer.
+        From 0 to 1.
     """
-    if schedule == "linear":
-        rates = [group["lr"] for group in optimizer.param_groups]
-
-        def decay(*_: Any) -> None:
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * max(0.0, 1 - progress())
-
-        optimizer.register_step_pre_hook(decay)
-    return optimizer
+    return 1.0 if schedule == "constant" else max(0.0, 1 - progress)
 
 
-OPTIMIZERS: dict[str, Callable[..., tuple[Optimizer, Optimizer]]] = {"adam": adam, "rmsprop": rmsprop}
+def _make_both(
+    make: Callable[..., Optimizer],
+    generator: nn.Module,
+    critic: nn.Module,
+    rate: float,
+    critic_rate: float | None,
+    schedule: Schedule,
+) -> Optimizers:
+    def make_one(player: nn.Module, rate: float) -> Optimizer:
+        return make([{"params": list(player.parameters()), "initial_lr": rate}], lr=rate)
+
+    return Optimizers(make_one(generator, rate), make_one(critic, critic_rate or rate), schedule)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizers]] = {"adam": adam, "rmsprop": rmsprop}

@@ -1,47 +1,25 @@
-"""What a part takes is declared once, in its own signature; here settings are checked against it.
+"""The binder: settings are checked against the signature of the part that takes them.
 
-A part is a function or a class. Its parameters' names, annotations and defaults say which settings it has,
-``Annotated[float, Range(above=0)]`` adds the allowed range, and :func:`bind` calls it with settings that were
-checked one by one. The same check reads a command line and the configuration inside a checkpoint.
+A part is a function or a class. The names, annotations and defaults of its parameters are its settings, and
+``Annotated[float, Range(above=0)]`` adds the allowed range. :func:`bind` checks settings one by one and calls the part
+with them, whether they come from the command line or from a checkpoint.
 """
 
-import difflib
 import inspect
-import os
-import re
-import reprlib
-import shlex
 import sys
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from wgan_cli.errors import SettingError, UnknownSettingError, format_value
 
 T = TypeVar("T")
 
 
-class SettingError(ValueError):
-    """A setting that cannot be used: its key, its value, and what is allowed, in a line or two."""
-
-    def __init__(self, key: str, value: object, allowed: str) -> None:
-        self.key = key
-        super().__init__(f"{key}={_shown(value)}: {allowed}")
-
-
-class UnknownSettingError(SettingError):
-    """A key or a name that does not exist, with the ones that do and the nearest of them."""
-
-    def __init__(self, key: str, known: Iterable[str], what: str = "no such setting") -> None:
-        known = sorted(known)
-        name = key.rpartition("=")[2] if "=" in key else key.rpartition(".")[2]
-        ValueError.__init__(self, f"{key}: {what}{nearest(name, known)}; there is {', '.join(known) or 'none'}")
-        self.key = key
-
-
 @dataclass(frozen=True)
 class Range:
-    """The allowed range of a number, or of a list's length; both ends are included, but for ``above`` and ``below``."""
+    """The allowed range of a number, or of the length of a list. ``low`` and ``high`` are included."""
 
     low: float | None = None
     high: float | None = None
@@ -63,71 +41,33 @@ class Range:
         return " and ".join(f"{word} {bound}" for word, bound in words.items() if bound is not None)
 
 
-def path_of(value: str, key: str) -> Path:
-    """Return the path that a setting names, with ~ for a user's home.
-
-    Raises:
-        SettingError: If there can be no such path.
-    """
-    if not value:
-        raise SettingError(key, '""', "names nothing")
-    try:
-        path = Path(value).expanduser()
-        path.exists()  # raises where the name is too long for any file
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SettingError(key, value, f"is no path ({getattr(error, 'strerror', None) or error})") from error
-    return path
-
-
-def typed(key: str, value: object) -> str:
-    """Return a setting as it is typed into a shell: in quotes for Hydra's grammar, and for the shell, where needed."""
-    text = str(value)
-    if not re.fullmatch(r"[\w./-]+", text, re.ASCII):
-        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-        text = f'"{escaped}"'
-    return shlex.quote(f"{key}={text}")
-
-
-def printable(text: str) -> str:
-    """Return a line without what would move a terminal's cursor: it may come from a file of anybody's."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean …?)`` for a name that is almost one of the known ones, else nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
 def choose(parts: Mapping[str, T], settings: Mapping[str, Any], key: str) -> T:
-    """Look a part up by the ``name`` in its settings.
+    """Look up a part by the ``name`` in its settings.
 
     Args:
-        parts: The registry of one group, name to part.
-        settings: The group's settings; ``name`` says which part.
+        parts: The registry of a group: names to parts.
+        settings: The settings of the group.
         key: The group, for messages.
 
     Raises:
-        UnknownSettingError: If there is no such part.
+        SettingError: If there is no such part.
     """
     name = settings.get("name")
     if name is None:
-        raise SettingError(
-            f"{key}.name", None, f"missing; the option's file must name one of {', '.join(sorted(parts))}"
-        )
+        raise SettingError(f"{key}.name", None, f"must be one of {', '.join(sorted(parts))}")
     if not isinstance(name, str) or name not in parts:
-        raise UnknownSettingError(f"{key}.name={_shown(name)}", parts, what=f"no such {key}")
+        raise UnknownSettingError(f"{key}.name={format_value(name)}", parts, what=f"no such {key}")
     return parts[name]
 
 
 def bind(part: Callable[..., T], settings: Mapping[str, Any], key: str = "", **given: Any) -> T:
-    """Call a part with settings that were checked against its signature.
+    """Call a part with settings, after checking them against its signature.
 
     Args:
-        part: A function or class whose parameters are annotated.
-        settings: Names to plain values, as YAML has them.
-        key: Where the settings lie, as a prefix for messages: ``critic`` makes ``critic.width``.
-        **given: Arguments that the program supplies and no setting can set.
+        part: A function or class with annotated parameters.
+        settings: Names to plain values, as in YAML.
+        key: Where the settings are, as a prefix for messages: ``critic`` gives ``critic.width``.
+        **given: Arguments that the program supplies and no setting can change.
 
     Returns:
         What the part returns.
@@ -135,19 +75,19 @@ def bind(part: Callable[..., T], settings: Mapping[str, Any], key: str = "", **g
     Raises:
         SettingError: If a setting is unknown, missing, of the wrong type or out of range.
     """
-    return part(**given, **checked(part, settings, key, given))
+    return part(**given, **check_settings(part, settings, key, given))
 
 
-def checked(
+def check_settings(
     part: Callable[..., object], settings: Mapping[str, Any], key: str = "", given: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the arguments that settings make for a part, without calling it.
+    """Return the arguments that settings provide for a part, without calling it.
 
     Args:
-        part: A function or class whose parameters are annotated.
-        settings: Names to plain values. ``name``, which chose the part, is passed over unless the part takes it.
-        key: Where the settings lie, as a prefix for messages.
-        given: Names of parameters that the program supplies.
+        part: A function or class with annotated parameters.
+        settings: Names to plain values. ``name``, which chose the part, is ignored unless the part takes it.
+        key: Where the settings are, as a prefix for messages.
+        given: Names of the parameters that the program supplies.
 
     Raises:
         SettingError: If a setting is unknown, missing, of the wrong type or out of range.
@@ -160,21 +100,21 @@ def checked(
     arguments = {}
     for name, parameter in parameters.items():
         if name in settings:
-            arguments[name] = check(settings[name], parameter.annotation, _join(key, name))
+            arguments[name] = check_value(settings[name], parameter.annotation, _join(key, name))
         elif parameter.default is parameter.empty:
-            raise SettingError(_join(key, name), None, f"missing; must be {describe(parameter.annotation)}")
+            raise SettingError(_join(key, name), None, f"is missing; must be {describe(parameter.annotation)}")
     return arguments
 
 
-def check(value: Any, annotation: Any, key: str) -> Any:
-    """Return a plain value as its annotation wants it (whole numbers become floats, lists tuples).
+def check_value(value: Any, annotation: Any, key: str) -> Any:
+    """Return a plain value as its annotation wants it: whole numbers become floats, and lists become tuples.
 
     Raises:
         SettingError: If it does not fit.
     """
     if is_dataclass(annotation) and isinstance(annotation, type):
         if not isinstance(value, Mapping):
-            raise SettingError(key, value, "must hold settings of its own")
+            raise SettingError(key, value, f"must be {describe(annotation)}")
         return bind(annotation, value, key)
     kind, limits = _unpack(annotation)
     origin = get_origin(kind)
@@ -182,15 +122,15 @@ def check(value: Any, annotation: Any, key: str) -> Any:
         inner = get_args(kind)
         inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(inner) == len(value):
-            return tuple(check(item, of, f"{key}[{i}]") for i, (item, of) in enumerate(zip(value, inner, strict=True)))
+            return tuple(check_value(value[i], inner[i], f"{key}[{i}]") for i in range(len(value)))
     elif origin in (Union, types.UnionType):
         if value is None and types.NoneType in get_args(kind):
             return None
         (option,) = (option for option in get_args(kind) if option is not types.NoneType)
         try:
-            return check(value, option, key)
+            return check_value(value, option, key)
         except SettingError as error:
-            if error.key == key:  # and not that of a setting inside
+            if error.key == key:  # otherwise it is about a setting inside
                 raise SettingError(key, value, f"must be {describe(annotation)}") from None
             raise
     elif kind is Any or (origin is dict and isinstance(value, Mapping)):
@@ -201,7 +141,7 @@ def check(value: Any, annotation: Any, key: str) -> Any:
 
 
 def describe(annotation: Any) -> str:
-    """Say in words what an annotation allows."""
+    """Describe in words what an annotation allows."""
     kind, limits = _unpack(annotation)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
@@ -230,52 +170,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return any(type(value) is type(option) and value == option for option in get_args(kind))
     if kind is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # which nan is not
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # rules out NaN as well
     return type(value) is kind and (kind is not int or abs(value) < 2**63)
 
 
 def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
-
-
-LONGEST = 200  # letters of a value that a message shows; a path has often a hundred
-
-
-class _Shown(reprlib.Repr):
-    """Writes any value as it is typed on the command line, in little space and time.
-
-    One from a crafted file may hold itself, or double sixty times.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxlist, self.maxtuple, self.maxdict, self.maxstring = 3, 12, 12, 12, 80
-
-    def repr_NoneType(self, value: None, level: int) -> str:  # noqa: N802 (the type's name)
-        return "null"
-
-    def repr_bool(self, value: bool, level: int) -> str:
-        return "true" if value else "false"
-
-    def repr_int(self, value: int, level: int) -> str:
-        return str(value) if value.bit_length() < 10_000 else f"a number of {value.bit_length():,} bits"
-
-    def repr_str(self, value: str, level: int) -> str:
-        return value if len(value) <= self.maxstring else f"{value[: self.maxstring]}..."
-
-    def repr_tuple(self, value: tuple[Any, ...], level: int) -> str:
-        return self.repr_list(list(value), level)
-
-    def repr_dict(self, value: dict[Any, Any], level: int) -> str:
-        if level <= 0:
-            return "{...}"
-        items = list(value.items())[: self.maxdict]
-        shown = [f"{self.repr1(key, level - 1)}: {self.repr1(inner, level - 1)}" for key, inner in items]
-        return f"{{{', '.join(shown + ['...'] * (len(value) > self.maxdict))}}}"
-
-
-def _shown(value: object) -> str:
-    text = os.fspath(value) if isinstance(value, str | Path) else _Shown().repr(value)
-    if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null", value, re.IGNORECASE):
-        text = f'"{value}"'  # which is what is wrong with it
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

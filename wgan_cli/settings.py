@@ -1,33 +1,34 @@
-"""The typed top level of a run's settings, and where the YAML files lie. Importing this does not import torch."""
+"""The typed top level of the settings, and the location of the YAML files. Importing this does not import torch."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from wgan_cli.parameters import Range, SettingError
+from wgan_cli.errors import SettingError
+from wgan_cli.parameters import Range
 
 _HERE = Path(__file__).resolve().parent
-# Inside the package where it was installed from a wheel, beside it in a checkout or an editable install. Inside comes
-# first: beside a wheel's package lies whatever else is installed.
+# Inside the package in a wheel, beside it in a checkout. Look inside first: beside an installed package lies whatever
+# else is installed.
 CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if (path / "train.yaml").is_file())
 
-Part = dict[str, Any]  # `name`, which chooses the part, and the part's own settings, which the part declares
+Part = dict[str, Any]  # ``name``, which chooses the part, and the settings that the part declares
 AtLeastOne = Annotated[int, Range(1)]
-Length = Annotated[int, Range(1, 10**9)]  # of a run; whatever is counted in one is then far below 2**63
+Length = Annotated[int, Range(1, 10**9)]  # of a run, so that every count in it stays far below 2**63
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 
 @dataclass(frozen=True)
 class Every:
-    """How often something is done."""
+    """An interval, in steps or in epochs."""
 
     every: AtLeastOne
 
 
 @dataclass(frozen=True)
 class CheckpointEvery(Every):
-    """How often the state is saved, in epochs and in minutes, and how many of the epochs' files stay."""
+    """How often the state is saved, in epochs and in minutes, and how many of the epochs' files are kept."""
 
     every_minutes: Annotated[float, Range(above=0)] | None
     keep: AtLeastOne | None
@@ -35,7 +36,7 @@ class CheckpointEvery(Every):
 
 @dataclass(frozen=True)
 class DatasetUse:
-    """What every dataset can be told beside what its own part takes: how training uses the images."""
+    """How training uses the samples: settings that every dataset has beside its own."""
 
     flip: bool = False
     conditional: bool = False
@@ -43,7 +44,7 @@ class DatasetUse:
 
 @dataclass(frozen=True)
 class CriticWarmup:
-    """More critic updates in the first steps, and in every so many-th one after them."""
+    """More critic updates in the first steps, and at regular intervals after them."""
 
     updates: AtLeastOne
     steps: Annotated[int, Range(0)] = 0
@@ -52,14 +53,14 @@ class CriticWarmup:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What ``wgan-train`` can be told. ``conf/train.yaml`` says what each is for and gives the defaults."""
+    """The settings of ``wgan-train``. ``conf/train.yaml`` explains them and gives the defaults."""
 
     epochs: Length
     max_steps: Length | None
     max_minutes: Annotated[float, Range(above=0)] | None
     batch_size: AtLeastOne
     generator_batch_size: AtLeastOne | None
-    n_critic: AtLeastOne | None
+    n_critic: AtLeastOne
     critic_warmup: CriticWarmup | None
     clip_value: Annotated[float, Range(above=0)] | None
     ema: bool
@@ -67,6 +68,7 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16"]
     deterministic: bool
     seed: Seed
+    out: str | None
     resume: str | None
     dry_run: bool
     log: Every
@@ -80,36 +82,59 @@ class Settings:
     optimizer: Part
 
 
-def groups() -> list[str]:
-    """Return the groups that have options, the recipes among them."""
+def list_groups() -> list[str]:
+    """Return the groups that have options, including ``experiment``."""
     return [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
 
 
-# What is of this process alone, and kept in no checkpoint.
-OF_THIS_PROCESS: dict[str, Any] = {"resume": None, "dry_run": False, "max_minutes": None}
-# What the command line may change in a run that goes on; everything else is the checkpoint's.
+# Settings of the process, which a checkpoint does not store.
+OF_THIS_PROCESS: dict[str, Any] = {"out": None, "resume": None, "dry_run": False, "max_minutes": None}
+
+
+def select_storable(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a checkpoint stores, as plain data."""
+    return asdict(replace(settings, **OF_THIS_PROCESS))
+
+
+# Settings that the command line may change in a resumed run. All others come from the checkpoint.
 CHANGEABLE = ("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run")
 
 
 def require_changeable(folder: str | Path, keys: Iterable[str]) -> None:
-    """Refuse what a run that goes on has from its checkpoint.
+    """Reject settings that a resumed run may not change.
 
     Args:
-        folder: The run's, for messages.
-        keys: What the command line sets.
+        folder: The run's folder, for messages.
+        keys: The settings on the command line.
 
     Raises:
-        SettingError: If one of them must stay as it was.
+        SettingError: If one of them may not change.
     """
     for key in keys:
         if key.partition(".")[0] not in (*CHANGEABLE, "resume"):
-            allowed = f"a run that goes on keeps its {key}; it may change {', '.join(CHANGEABLE)}"
+            allowed = f"a resumed run cannot change {key}; it can change {', '.join(CHANGEABLE)}"
             raise SettingError("resume", folder, allowed)
+
+
+def list_memory_settings(settings: Settings) -> str:
+    """List the settings that decide how much memory a run takes, with their values."""
+
+    def found() -> Iterator[str]:
+        yield f"batch_size={settings.batch_size}"
+        if settings.generator_batch_size is not None:
+            yield f"generator_batch_size={settings.generator_batch_size}"
+        for key, part in (("generator", settings.generator), ("critic", settings.critic)):
+            yield from (f"{key}.{size}={part[size]}" for size in ("width", "hidden_sizes") if size in part)
+        for key in ("image_size", "limit"):
+            if key in settings.dataset:
+                yield f"dataset.{key}={settings.dataset[key] or 'null'}"
+
+    return ", ".join(found())
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """What ``wgan-sample`` can be told; ``conf/sample.yaml`` says what each is for."""
+    """The settings of ``wgan-sample``. ``conf/sample.yaml`` explains them and gives the defaults."""
 
     checkpoint: str
     mode: Literal["grid", "images", "interpolation", "npz"]

@@ -7,7 +7,7 @@ import pytest
 from tests.commands import TINY, Answer, run
 from tests.data.files import photographs
 
-# Finished runs that several tests look at. They are made two at a time, while other tests run.
+# Finished runs that several tests look at, made two at a time while other tests run.
 RUNS = {
     "whole": (),
     "again": (),
@@ -17,12 +17,12 @@ RUNS = {
 
 
 class FinishedRuns:
-    """The runs by name; asking for one waits for it. Tests read in their folders and write elsewhere."""
+    """The runs by name; asking for one waits for it. Tests must not write into their folders."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self._folder = folder
         self._answers: dict[str, Future[Answer]] = {
-            name: pool.submit(run, "wgan-train", *TINY, *words, f"hydra.run.dir={name}", cwd=folder)
+            name: pool.submit(run, "wgan-train", *TINY, *words, f"out={name}", cwd=folder)
             for name, words in RUNS.items()
         }
 
@@ -36,7 +36,7 @@ class FinishedRuns:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """What chooses 40 images that are there at once: rendering digits takes the most of a short run's time."""
+    """Settings for 40 images from a folder: rendering digits would take most of a short run's time."""
     root = photographs(tmp_path_factory.mktemp("data") / "photos", 40)
     return ("dataset=image_folder", f"dataset.root={root}", "dataset.channels=1", "dataset.test_fraction=0")
 

@@ -1,1 +1,1 @@
-"""The commands: read the command line, report mistakes. Torch is imported only once a run begins."""
+"""The commands: read the command line, and report mistakes. Torch is imported only when a run starts."""

@@ -1,4 +1,4 @@
-"""The console scripts. Light to import, so that Ctrl-C is answered while all the rest is still being imported."""
+"""The console scripts. They import little, so that Ctrl-C is answered while the rest is being imported."""
 
 import signal
 import sys
@@ -6,39 +6,39 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from typing import NoReturn
 
-from wgan_cli.run.interrupts import Interrupted, caught_signals
+from wgan_cli.signals import Interrupted, catch_signals
 
 
 def wgan_train() -> NoReturn:
-    """Run ``wgan-train`` with the process's arguments, and exit."""
+    """Run ``wgan-train`` with the arguments of the process, and exit."""
 
     def command() -> int:
-        from wgan_cli.cli.errors import answered
+        from wgan_cli.cli.explain import run_command
         from wgan_cli.cli.train import train
 
-        return answered("wgan-train", lambda: train(sys.argv[1:]))
+        return run_command(train, sys.argv[1:])
 
-    _exit("wgan-train", command)
+    _exit_with("wgan-train", command)
 
 
 def wgan_sample() -> NoReturn:
-    """Run ``wgan-sample`` with the process's arguments, and exit."""
+    """Run ``wgan-sample`` with the arguments of the process, and exit."""
 
     def command() -> int:
-        from wgan_cli.cli.errors import answered
+        from wgan_cli.cli.explain import run_command
         from wgan_cli.cli.sample import sample
 
-        return answered("wgan-sample", lambda: sample(sys.argv[1:]))
+        return run_command(sample, sys.argv[1:])
 
-    _exit("wgan-sample", command)
+    _exit_with("wgan-sample", command)
 
 
-def _exit(program: str, command: Callable[[], int]) -> NoReturn:
-    """Exit with a command's code, or with 130 or 143 if a signal ends it: 128 and the signal's number."""
-    with caught_signals():
+def _exit_with(program: str, command: Callable[[], int]) -> NoReturn:
+    """Exit with the code of a command, or with 128 + the number of the signal that ends it."""
+    with catch_signals():
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # what the terminal has no letters for
+                stream.reconfigure(errors="backslashreplace")  # for characters that the terminal cannot show
         try:
             code = command()
         except Interrupted as error:
@@ -50,6 +50,6 @@ def _exit(program: str, command: Callable[[], int]) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """All is done, and the interpreter takes a moment to end."""
+    """Let the interpreter, which takes a moment to end, do so."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

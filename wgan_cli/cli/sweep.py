@@ -1,100 +1,151 @@
 """Sweeps: many runs from one command line."""
 
+import gc
+import json
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from wgan_cli.cli.compose import check_sweep, chosen_wins, hand_to_hydra, is_sweep, unchanging_folder
-from wgan_cli.cli.errors import BUG, exit_code, explain
-from wgan_cli.parameters import SettingError, typed
-from wgan_cli.run.interrupts import interruptions_kept
+from wgan_cli.cli.command_line import CommandLine
+from wgan_cli.cli.compose import compose_config, initialize_hydra, run_with_hydra, to_plain
+from wgan_cli.cli.explain import BUG, explain, get_exit_code
+from wgan_cli.errors import SettingError, UsageError, as_typed, blame, quote_for_hydra
+from wgan_cli.parameters import bind
+from wgan_cli.settings import Settings
+from wgan_cli.signals import restore_interrupts
 
 log = logging.getLogger("wgan_cli")
 
+FAILED = ".failed-"  # a job that fails leaves a file of this name and its number, which any launcher can pass on
 
-def sweep(arguments: Sequence[str], run_job: Callable[[DictConfig, Path, Path, list[str]], int]) -> int:
-    """Let Hydra run each job of a sweep, in this process, one after the other; return the exit code.
 
-    Args:
-        arguments: The words of the command line; also those that only inform, as --help.
-        run_job: Trains a job: its configuration, its folder, where ``resume=auto`` looks for earlier runs, and the
-            settings on the command line.
+def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
+    """Let Hydra run every job of a sweep, with any of its launchers.
+
+    Raises:
+        SystemExit: With the code of the first job that failed, after all have run.
     """
-    if is_sweep(arguments):
-        check_sweep("train", arguments)
-    failed: list[tuple[str, str, int]] = []
-    began: list[Path] = []
+    folder = check_sweep(line)
+    pinned = f"out={quote_for_hydra(str(folder))}"  # the default contains the time, which differs between processes
 
     def job(config: DictConfig) -> None:
-        hydra_config = HydraConfig.get()
-        path, overrides = Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
-        began[:] = [Path(hydra_config.sweep.dir)]
         try:
-            with interruptions_kept():
-                chosen_wins(config, hydra_config.job.config_name or "train", overrides)
-                code = run_job(config, path, unchanging_folder(hydra_config.sweep), overrides)
+            with restore_interrupts():
+                run_job(config)
         except Exception as error:
-            reason = explain(error)
-            log.error("%s", reason, exc_info=exit_code(error) == BUG)
-            failed.append((f"{hydra_config.job.num}: {' '.join(overrides)}", reason, exit_code(error)))
-            return
+            _record_failure(folder, error)
+            raise
         finally:
             _free_memory()
             with suppress(OSError):  # it is not empty
-                path.rmdir()
-        if code:
-            raise SystemExit(code)  # a signal stopped the job, and means the sweep
+                Path(HydraConfig.get().runtime.output_dir).rmdir()
 
+    failures: list[tuple[int, str]] = []
     try:
-        with interruptions_kept():
-            hand_to_hydra("train", job)
+        with blame("out", folder):
+            run_with_hydra(line, job, pinned)
     except (SystemExit, KeyboardInterrupt):
-        if began:
-            log.info("the sweep was stopped; go on with: wgan-train %s", _how_to_go_on(arguments, began[0]))
+        log.info("the sweep was stopped; resume it with: wgan-train %s", _format_resume(line, folder))
         raise
-    except OSError as error:  # Hydra's, on its folder: the jobs' own were caught
-        raise SettingError(
-            "hydra.sweep.dir", Path(error.filename or "."), f"cannot be used ({error.strerror})"
-        ) from error
+    except Exception:
+        failures = _collect_failures(folder)
+        if not failures:
+            raise  # not the error of a job
     finally:
-        for folder in began:
-            with suppress(OSError):
-                _remove_if_unused(folder)
-        if failed:
-            log.error("%d of the jobs failed:", len(failed))
-        for name, reason, _ in failed:
-            log.error("  #%s\n      %s", name, reason.replace("\n", "\n      "))
-    return failed[0][2] if failed else 0
+        _remove_if_unused(folder)
+    if failures:
+        log.error("%d of the jobs failed:", len(failures))
+        for _, text in failures:
+            log.error("%s", text)
+        raise SystemExit(failures[0][0])
+
+
+def check_sweep(line: CommandLine) -> Path:
+    """Compose the configuration with every swept value once, because Hydra makes the sweep's folder before it does so.
+
+    Returns:
+        The folder of the sweep.
+
+    Raises:
+        HydraException: If a value cannot be composed.
+        InputError: If no job could run.
+    """
+    if any(override.key_or_group == "out" and override.is_sweep_override() for override in line.overrides):
+        raise UsageError("out: one folder for the sweep, in which each job gets a numbered folder")
+    with initialize_hydra(line):
+        swept: list[Override] = []
+        fixed: list[Override] = []
+        for override in line.overrides:
+            override.config_loader = GlobalHydra.instance().config_loader()  # which glob(*) needs
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise UsageError(f"{override.input_line}: must list its values, such as n_critic=1,2")
+            (swept if override.is_sweep_override() else fixed).append(override)
+        values = [[f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] for each in swept]
+        for each, found in zip(swept, values, strict=True):
+            if not found:
+                raise UsageError(f"{each.input_line}: matches no option")
+        words = [each.input_line or "" for each in fixed]
+        count = max(map(len, values), default=1)
+        mistakes: list[SettingError] = []
+        for index in range(count):
+            config = compose_config(line, [*words, *(found[min(index, len(found) - 1)] for found in values)])
+            try:
+                bind(Settings, to_plain(config))
+            except SettingError as error:  # this job will fail, but others may not
+                mistakes.append(error)
+        if len(mistakes) == count:
+            raise mistakes[0]
+        return Path(config.out)
+
+
+def _record_failure(folder: Path, error: Exception) -> None:
+    """Say why a job failed, and leave it in the sweep's folder for the summary."""
+    hydra_config, reason = HydraConfig.get(), explain(error)
+    log.error("%s", reason, exc_info=get_exit_code(error) == BUG)
+    number = hydra_config.job.num
+    words = " ".join(word for word in hydra_config.overrides.task if not word.startswith("out="))
+    text = f"  #{number}: {words}\n      {reason.replace(chr(10), chr(10) + '      ')}"
+    content = json.dumps([get_exit_code(error), text])
+    (Path(hydra_config.runtime.cwd) / folder / f"{FAILED}{number:06d}").write_text(content, encoding="utf-8")
+
+
+def _collect_failures(folder: Path) -> list[tuple[int, str]]:
+    """Return the exit code and the text of each job that failed, in the order of the jobs."""
+    files = sorted(folder.glob(f"{FAILED}*"))
+    found = [tuple(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    for file in files:
+        file.unlink()
+    return found
 
 
 def _remove_if_unused(folder: Path) -> None:
-    """Remove a sweep's folder in which no job left anything: a dry run, or all are finished elsewhere, or failed."""
-    for job in folder.iterdir():
-        if job.name.isdigit():
-            with suppress(OSError):  # it is not empty
+    """Remove the folder of a sweep in which no job left anything: a dry run, or all jobs were finished or failed."""
+    with suppress(OSError):
+        for job in folder.iterdir():
+            with suppress(OSError):  # not a folder, or not empty
                 job.rmdir()
-    if [path.name for path in folder.iterdir()] == ["multirun.yaml"]:
-        (folder / "multirun.yaml").unlink()
-        folder.rmdir()
+        if [path.name for path in folder.iterdir()] == ["multirun.yaml"]:
+            (folder / "multirun.yaml").unlink()
+            folder.rmdir()
 
 
-def _how_to_go_on(arguments: Sequence[str], folder: Path) -> str:
-    """Return the words that go on with a sweep in its folder; one that goes on with named runs goes on as it is."""
-    if any(word.startswith("resume=") and word != "resume=auto" for word in arguments):
-        return shlex.join(arguments)
-    own = [word for word in arguments if not word.startswith(("hydra.sweep.dir=", "resume="))]
-    return f"{shlex.join(own)} {typed('hydra.sweep.dir', folder)} resume=auto"
+def _format_resume(line: CommandLine, folder: Path) -> str:
+    """Return the words that resume a sweep; one that resumes named runs is repeated as it is."""
+    if line.find("resume") not in (None, "auto"):
+        return shlex.join(line.words)
+    kept = [word for word in line.words if not word.startswith(("out=", "resume="))]
+    return f"{shlex.join(kept)} {as_typed('out', folder)} resume=auto"
 
 
 def _free_memory() -> None:
-    """Give back what a job held, before the next one begins."""
-    import gc
-
+    """Release what a job held before the next one starts."""
     import torch
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""Where images come from: one function a source, looked up by name."""
+"""Where samples come from: one function for each source, looked up by name."""
 
 from collections.abc import Callable
 

@@ -5,60 +5,71 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from wgan_cli.networks.players import Batch
+
 
 class Batches:
-    """Batches of images by position: an index, a cast and a scale, on the training device where the images fit there.
+    """Batches of real samples by position: an index, a cast and a scale, on the training device if the samples fit.
 
-    An epoch is ⌊N / batch_size⌋ batches in which no image comes twice; the last partial batch is dropped, and each
-    epoch has an order of its own. Batch n is the same whoever asks for it, and whatever was asked for before.
+    An epoch is ⌊N / batch_size⌋ batches, in which no sample occurs twice; the last partial batch is dropped. Each epoch
+    has a new order. A batch depends on its position only, not on what was asked for before.
 
     Args:
-        images: uint8, (N, channels, height, width); N is at least ``batch_size``.
-        batch_size: Images in a batch.
-        device: Where batches are wanted.
+        samples: uint8 images (N, channels, height, width) or float32 points (N, dimensions), with N ≥ ``batch_size``.
+        batch_size: Samples in a batch.
+        device: The device of the batches.
         shuffle: Maps an epoch to the random stream, on the CPU, of its order.
-        labels: int64, (N,), beside the images; None where their classes are not to be known.
-        flip: Maps a position to the random stream, on the device, that decides which images of the batch are mirrored
-            left to right, each with probability ½; None mirrors none.
+        labels: int64, (N,), if training uses classes.
+        flip: Maps a position to the random stream, on the device, that decides which images are mirrored left to right,
+            each with probability ½; None mirrors none.
+        with_samples: Whether batches have samples. If not, these are empty, (0, ...), and only the classes are drawn.
     """
 
     def __init__(
         self,
-        images: Tensor,
+        samples: Tensor,
         batch_size: int,
         device: torch.device,
         shuffle: Callable[[int], torch.Generator],
         labels: Tensor | None = None,
         flip: Callable[[int], torch.Generator] | None = None,
+        *,
+        with_samples: bool = True,
     ) -> None:
-        self._images = images
-        self._labels = labels
-        self._batch_size = batch_size
-        self._device = device
-        self._shuffle = shuffle
-        self._flip = flip
+        self._samples, self._labels = samples, labels
+        self._batch_size, self._device = batch_size, device
+        self._shuffle, self._flip = shuffle, flip
+        self._with_samples = with_samples
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
-        self.per_epoch = len(images) // batch_size
+        self.per_epoch = len(samples) // batch_size
 
-    def __getitem__(self, position: int) -> Tensor:
-        """Return batch ``position``, counted from the first epoch's first: float32 in [-1, 1], channels last."""
-        batch = self._images[self._chosen(position)].to(self._device, non_blocking=True)
-        if self._flip is not None:
-            mirrored = torch.rand(len(batch), 1, 1, 1, generator=self._flip(position), device=self._device) < 0.5
-            batch = torch.where(mirrored, batch.flip(3), batch)
-        return batch.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    def __getitem__(self, position: int) -> Batch:
+        """Return a batch, counted from the first of the first epoch.
 
-    def classes(self, position: int) -> Tensor | None:
-        """Return the labels of that batch, int64 (batch_size,), on the device, or None."""
-        if self._labels is None:
-            return None
-        return self._labels[self._chosen(position)].to(self._device, non_blocking=True)
+        Returns:
+            float32 images in [-1, 1], channels last, or float32 points, and their classes, int64, or None.
+        """
+        if not self._with_samples and self._labels is None:
+            return Batch(self._convert(self._samples[:0], position))
+        chosen = self._choose(position)
+        classes = None if self._labels is None else self._labels[chosen].to(self._device, non_blocking=True)
+        samples = self._samples[chosen] if self._with_samples else self._samples[:0]
+        return Batch(self._convert(samples, position), classes)
 
-    def _chosen(self, position: int) -> Tensor:
-        """Return which images make a batch."""
+    def _convert(self, samples: Tensor, position: int) -> Tensor:
+        samples = samples.to(self._device, non_blocking=True)
+        if samples.dtype != torch.uint8:
+            return samples
+        if self._flip is not None and len(samples):
+            mirrored = torch.rand(len(samples), 1, 1, 1, generator=self._flip(position), device=self._device) < 0.5
+            samples = torch.where(mirrored, samples.flip(3), samples)
+        return samples.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+    def _choose(self, position: int) -> Tensor:
+        """Return the indices of the samples in a batch."""
         epoch, index = divmod(position, self.per_epoch)
         if epoch != self._epoch:
-            order = torch.randperm(len(self._images), generator=self._shuffle(epoch))
-            self._epoch, self._order = epoch, order.to(self._images.device)
+            order = torch.randperm(len(self._samples), generator=self._shuffle(epoch))
+            self._epoch, self._order = epoch, order.to(self._samples.device)
         return self._order[index * self._batch_size : (index + 1) * self._batch_size]

@@ -1,4 +1,4 @@
-"""Decoded images kept between runs: a memory-mapped array in the user's cache folder, and what could not be read."""
+"""Decoded images that are kept between runs: a memory-mapped array in the user's cache folder."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wgan_cli.files import whole
+from wgan_cli.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -16,15 +16,15 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def load(key: str, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | None:
-    """Look decoded images up.
+    """Look up decoded images.
 
     Args:
         key: What they were stored under.
-        shape: That of the array if no file was unreadable, (N, channels, size, size).
+        shape: Of the array if every file was readable, (N, channels, size, size).
 
     Returns:
-        The memory-mapped array, whose pages are copied when they are written to, and the unreadable files with
-        the reasons; None if they are not there or damaged.
+        The memory-mapped array (copy on write), and the unreadable files with the reasons; None if they are missing or
+        damaged.
     """
     try:
         array, notes = _paths(key)
@@ -32,29 +32,29 @@ def load(key: str, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | No
         images = np.load(array, mmap_mode="c", allow_pickle=False)
         if images.dtype == np.uint8 and images.shape == (shape[0] - len(unreadable), *shape[1:]):
             return images, dict(unreadable)
-        logger.debug("the cached images in %s are not those expected", array)
+        logger.debug("the cached images in %s have another shape", array)
     except FileNotFoundError:
         pass
-    except Exception as error:  # numpy's parser raises nearly anything where a file is damaged
+    except Exception as error:  # numpy's parser raises nearly anything for a damaged file
         logger.debug("no cached images: %s", error)
     return None
 
 
 def store(key: str, images: Pixels, unreadable: dict[str, str]) -> None:
-    """Keep decoded images for the next run; where that is impossible, do without."""
+    """Keep decoded images for the next run, if the cache folder can be written."""
     try:
         array, notes = _paths(key)
         array.parent.mkdir(parents=True, exist_ok=True)
-        with whole(notes) as partial:
+        with atomic_write(notes) as partial:
             partial.write_text(json.dumps(unreadable), encoding="utf-8")
-        with whole(array) as partial, partial.open("wb") as file:  # last: the notes are there whenever the array is
+        with atomic_write(array) as partial, partial.open("wb") as file:  # last, so that an array always has its notes
             np.save(file, images, allow_pickle=False)
     except (OSError, RuntimeError) as error:
         logger.info("the decoded images were not cached: %s", error)
 
 
 def _paths(key: str) -> tuple[Path, Path]:
-    """Return where the array and the notes of a key lie.
+    """Return the paths of the array and of the notes for a key.
 
     Raises:
         RuntimeError: If the user has no home folder.

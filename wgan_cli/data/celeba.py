@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 import torch
 from tqdm import tqdm
 
-from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, subset
+from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset
 from wgan_cli.data.decode import load_images
-from wgan_cli.data.download import obtaining
-from wgan_cli.parameters import SettingError, path_of
+from wgan_cli.data.download import make_download_folder
+from wgan_cli.errors import InputError
+from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
@@ -24,21 +25,21 @@ IMAGES = "img_align_celeba"
 ARCHIVE = "img_align_celeba.zip"
 PARTITION = "list_eval_partition.txt"
 TRAIN, VALID, TEST = 0, 1, 2  # as the partition file numbers them
-# A line of the partition file. A name that could lead out of the folder is none.
+# A line of the partition file. A name that leads out of the folder does not match.
 LINE = re.compile(rf"(\w[\w.-]*)\s+([{TRAIN}{VALID}{TEST}])\s*", re.ASCII)
 
 
 def celeba(
     root: str = "data", image_size: ImageSize = 64, channels: Channels = 3, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load CelebA: 162,770 faces to train on and 19,962 to test on, scaled by the short side and cropped to the centre.
+    """Load CelebA: 162,770 faces for training and 19,962 for testing, resized by the short side and cropped.
 
-    The validation part is left out. Decoded once; after that the images come from the user's cache folder until a
-    file changes. Where files are missing they are downloaded from Google Drive, for which gdown must be installed.
+    The validation part is left out. Images are decoded once and then come from the user's cache folder until a file
+    changes. Missing files are downloaded from Google Drive, which needs gdown.
 
     Args:
-        root: The folder that holds, or will hold, celeba, with list_eval_partition.txt and either img_align_celeba or
-            img_align_celeba.zip in it.
+        root: The folder that contains, or will contain, celeba, with list_eval_partition.txt and either
+            img_align_celeba or img_align_celeba.zip in it.
         image_size: Pixels along a side.
         channels: 3, or 1 for luma.
         limit: At most that many images in each part, a seeded subset. The others are not decoded.
@@ -48,69 +49,60 @@ def celeba(
         Unlabelled images, in the order of the partition file.
 
     Raises:
-        SettingError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
+        InputError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
     """
-    folder = path_of(root, "dataset.root") / "celeba"
+    folder = parse_path(root) / "celeba"
     if not ((folder / PARTITION).is_file() and (folder / IMAGES).is_dir()):
-        _obtain(folder, root)
-    partition = _read_partition(folder / PARTITION, root)
-    train, test = (_chosen(partition, part, limit, seed) for part in (TRAIN, TEST))
-    images, readable = load_images(folder / IMAGES, [*train, *test], image_size, channels, root)
+        _obtain(folder)
+    partition = _read_partition(folder / PARTITION)
+    train, test = (_choose_names(partition, part, limit, seed) for part in (TRAIN, TEST))
+    images, readable = load_images(folder / IMAGES, [*train, *test], image_size, channels)
     count = int(readable[: len(train)].sum())
     array = torch.from_numpy(images)
     return Dataset(array[:count], array[count:])
 
 
-def _chosen(partition: dict[str, int], part: int, limit: int | None, seed: int) -> list[str]:
+def _choose_names(partition: dict[str, int], part: int, limit: int | None, seed: int) -> list[str]:
     names = [name for name, number in partition.items() if number == part]
-    return [names[i] for i in subset(len(names), limit, seed)]
+    return [names[i] for i in choose_subset(len(names), limit, seed)]
 
 
-def _read_partition(path: Path, root: str) -> dict[str, int]:
-    """Read which image belongs to which part.
-
-    Raises:
-        SettingError: If the file is damaged, or has nothing to train on.
-    """
+def _read_partition(path: Path) -> dict[str, int]:
+    """Read which image belongs to which part."""
     partition: dict[str, int] = {}
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError("dataset.root", root, f"{path} is damaged or unreadable") from error
+        raise InputError(f"{path} is damaged or unreadable") from error
     for number, line in enumerate(lines, 1):
         entry = LINE.fullmatch(line)
         if entry is None or entry[1] in partition:
-            reason = f"{path} is damaged in line {number}, which should hold a new file's name and 0, 1 or 2"
-            raise SettingError("dataset.root", root, reason)
+            raise InputError(f"{path} is damaged in line {number}; it must have the name of a new file and 0, 1 or 2")
         partition[entry[1]] = int(entry[2])
     if TRAIN not in partition.values():
-        raise SettingError("dataset.root", root, f"{path} has no images to train on, which are marked {TRAIN}")
+        raise InputError(f"{path} has no training images, which are marked {TRAIN}")
     return partition
 
 
-def _obtain(folder: Path, root: str) -> None:
-    """Put into the folder what is missing there: unpacked from the archive where it lies there, else downloaded.
-
-    Raises:
-        SettingError: If it cannot be had.
-    """
+def _obtain(folder: Path) -> None:
+    """Put what is missing into the folder, from the archive in it or from a download."""
     advice = f"put {PARTITION} and {ARCHIVE} (or the folder {IMAGES} that is in it) into {folder} yourself"
-    with obtaining("CelebA", folder, root, advice) as temporary:
-        partition = _here_or_downloaded(PARTITION, folder, temporary)
+    with make_download_folder("CelebA", folder, advice) as temporary:
+        partition = _find_or_download(PARTITION, folder, temporary)
         if not (folder / IMAGES).is_dir():
-            archive = _here_or_downloaded(ARCHIVE, folder, temporary)
-            _unpack(archive, _read_partition(partition, root), temporary / IMAGES, root)
+            archive = _find_or_download(ARCHIVE, folder, temporary)
+            _unpack(archive, _read_partition(partition), temporary / IMAGES)
         folder.mkdir(parents=True, exist_ok=True)
-        for whole in (temporary / IMAGES, temporary / PARTITION):
-            if whole.exists():
-                whole.rename(folder / whole.name)
+        for complete in (temporary / IMAGES, temporary / PARTITION):
+            if complete.exists():
+                complete.rename(folder / complete.name)
 
 
-def _here_or_downloaded(name: str, folder: Path, temporary: Path) -> Path:
-    """Return where a file is: in its folder, or in the temporary one once it was downloaded.
+def _find_or_download(name: str, folder: Path, temporary: Path) -> Path:
+    """Return the path of a file: in its folder, or in the temporary one after a download.
 
     Raises:
-        RuntimeError: If it cannot be had, or has not the published MD5.
+        RuntimeError: If it cannot be downloaded, or does not have the published MD5.
     """
     from torchvision.datasets import CelebA
     from torchvision.datasets.utils import download_file_from_google_drive
@@ -124,30 +116,24 @@ def _here_or_downloaded(name: str, folder: Path, temporary: Path) -> Path:
         if listed == name:
             try:
                 download_file_from_google_drive(identifier, temporary, name, md5)
-            except Exception as error:  # gdown's own errors are those of no module that we import
+            except Exception as error:  # gdown is optional, and so are its error classes
                 raise RuntimeError(str(error)) from error
     return temporary / name
 
 
-def _unpack(archive: Path, names: Collection[str], target: Path, root: str) -> None:
-    """Copy the files of these names, in whatever folder of the archive, into the target, and nothing else.
-
-    Raises:
-        SettingError: If the archive is damaged or holds none of them.
-    """
+def _unpack(archive: Path, names: Collection[str], target: Path) -> None:
+    """Copy only the files of these names, from any folder of the archive, into the target."""
     target.mkdir()
     try:
         with zipfile.ZipFile(archive) as packed:
-            members = [(name, member) for member in packed.infolist() if (name := _base(member)) in names]
+            members = [
+                (name, member) for member in packed.infolist() if (name := PurePosixPath(member.filename).name) in names
+            ]
             for name, member in tqdm(members, desc="unpacking", unit="image", disable=None):
                 with packed.open(member) as source, (target / name).open("wb") as file:
                     shutil.copyfileobj(source, file)
-    # The last two: a method of compression that Python does not know, and a password.
+    # The last two mean an unsupported compression and a password.
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise SettingError("dataset.root", root, f"{archive} is damaged or truncated") from error
+        raise InputError(f"{archive} is damaged or truncated") from error
     if not members:
-        raise SettingError("dataset.root", root, f"{archive} holds none of the images in {PARTITION}")
-
-
-def _base(member: zipfile.ZipInfo) -> str:
-    return PurePosixPath(member.filename).name
+        raise InputError(f"{archive} contains none of the images in {PARTITION}")

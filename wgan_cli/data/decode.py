@@ -1,4 +1,4 @@
-"""Image files of any common format, size and colour mode, decoded to squares of one size on all cores, and cached."""
+"""Image files of any common format, size and colour mode: decoded to squares of one size on all cores, and cached."""
 
 import errno
 import hashlib
@@ -15,56 +15,56 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from wgan_cli.data import cache
-from wgan_cli.parameters import SettingError
+from wgan_cli.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# Pillow goes by the content. Other formats, hidden behind a common extension, would reach its less trodden parsers, and
-# PostScript an interpreter.
+# Pillow identifies a format by its content. Without this list, a file with a common extension could reach Pillow's
+# rarely used parsers, or a PostScript interpreter.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-CACHE_VERSION = 1  # to be raised whenever the same files would be decoded to other pixels
-QUEUE = 1024  # images handed to the threads at once: as many may still be decoded after Ctrl-C
+CACHE_VERSION = 1  # increase it whenever the same files would decode to other pixels
+QUEUE = 1024  # images in the threads' queue, all of which are still decoded after Ctrl-C
 NAMED = 5  # unreadable files that a message names
 
 
 def load_images(
-    folder: Path, paths: Sequence[str], image_size: int, channels: int, root: str
+    folder: Path, paths: Sequence[str], image_size: int, channels: int
 ) -> tuple[cache.Pixels, npt.NDArray[np.bool_]]:
-    """Load image files, scaled by the short side and cropped to the centre, and warn of those that cannot be read.
+    """Load image files, resized by the short side and cropped to the centre; warn about unreadable ones.
 
-    Decoded once; after that they come from the user's cache folder until a file changes.
+    They are decoded once and then come from the user's cache folder until a file changes.
 
     Args:
-        folder: Where they lie.
-        paths: Relative to the folder, each one once.
+        folder: Where they are.
+        paths: Relative to the folder, without duplicates.
         image_size: Pixels along a side.
-        channels: 1 for luma, 3 for colour. What is transparent shows white.
-        root: The setting that led to the folder, for messages.
+        channels: 1 for luma, 3 for colour. Transparent pixels become white.
 
     Returns:
-        The images that can be read, uint8, (N, channels, image_size, image_size), in the order of ``paths``; and, for
-        each of the paths, whether it is one of them, bool, (len(paths),).
+        The readable images, uint8, (N, channels, image_size, image_size), in the order of ``paths``; and for each path
+        whether it is readable, bool, (len(paths),).
 
     Raises:
-        SettingError: If none can be read.
+        InputError: If none is readable.
     """
-    images, unreadable = _cached(folder, paths, image_size, channels)
+    images, unreadable = _load_or_decode(folder, paths, image_size, channels)
     if unreadable:
         named = [f"{path!r} ({reason})" for path, reason in list(unreadable.items())[:NAMED]]
         more = f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
         report = f"{len(unreadable)} of {len(paths)} images cannot be read: {', '.join(named)}{more}"
         if not len(images):
-            raise SettingError("dataset.root", root, report)
-        logger.warning("%s: %s", root, report)
+            raise InputError(report)
+        logger.warning("%s: %s", folder, report)
     return images, np.array([path not in unreadable for path in paths])
 
 
-def _cached(folder: Path, paths: Sequence[str], image_size: int, channels: int) -> tuple[cache.Pixels, dict[str, str]]:
+def _load_or_decode(
+    folder: Path, paths: Sequence[str], image_size: int, channels: int
+) -> tuple[cache.Pixels, dict[str, str]]:
     """Take the images from the cache, or decode and cache them.
 
     Returns:
-        What can be read, uint8, (N, channels, image_size, image_size), in the order of ``paths``; and the paths
-        of the others with the reasons.
+        The readable images, and the paths of the others with the reasons.
     """
     shape = (len(paths), channels, image_size, image_size)
     key = _fingerprint(folder, paths, shape)
@@ -73,37 +73,37 @@ def _cached(folder: Path, paths: Sequence[str], image_size: int, channels: int) 
         return cached
     images = np.empty(shape, np.uint8)
     errors = _decode_all([folder / path for path in paths], images)
-    unreadable = {path: _reason(error) for path, error in zip(paths, errors, strict=True) if error is not None}
+    unreadable = {path: _explain(error) for path, error in zip(paths, errors, strict=True) if error is not None}
     if unreadable:
         images = images[[error is None for error in errors]]
-    if len(images) and not any(map(_may_pass, errors)):
+    if len(images) and not any(map(_is_temporary, errors)):
         cache.store(key, images, unreadable)
     return images, unreadable
 
 
-def _may_pass(error: Exception | None) -> bool:
-    """Say whether the same file might be read at the next run: a permission given, a connection found again.
+def _is_temporary(error: Exception | None) -> bool:
+    """Return whether the next run may be able to read the same file, for example if a permission was missing.
 
-    A file that is missing is none of these, as the key changes when it appears.
+    A missing file does not count, because the key changes when it appears.
     """
     return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
 
 
-def _reason(error: Exception) -> str:
-    """Say why a file is unreadable, without the path that many errors repeat."""
+def _explain(error: Exception) -> str:
+    """Say why a file is unreadable, without its path."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _fingerprint(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> str:
-    """Return a key that changes whenever other pixels would be decoded."""
+    """Return a key that changes whenever the decoded pixels could."""
     digest = hashlib.sha256(repr((CACHE_VERSION, os.fspath(folder.resolve()), shape)).encode())
     for path in paths:
         try:
             status = (folder / path).stat()
             state = (path, status.st_size, status.st_mtime_ns)
-        except OSError:  # missing; decoding it says so
+        except OSError:  # missing, which decoding reports
             state = (path, -1, -1)
         digest.update(repr(state).encode())
     return digest.hexdigest()[:32]
@@ -113,13 +113,13 @@ def _decode_all(paths: Sequence[Path], images: cache.Pixels) -> list[Exception |
     """Decode files into the rows of an array, on all cores.
 
     Returns:
-        For each file the error that made it unreadable, or None.
+        For each file, the error that made it unreadable, or None.
     """
 
     def decode(row: int) -> Exception | None:
         try:
             images[row] = _decode(paths[row], channels=images.shape[1], image_size=images.shape[2])
-        except Exception as error:  # Pillow's parsers raise nearly anything where a file is malformed
+        except Exception as error:  # Pillow's parsers raise nearly anything for a malformed file
             return error
         return None
 
@@ -129,7 +129,7 @@ def _decode_all(paths: Sequence[Path], images: cache.Pixels) -> list[Exception |
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar,
     ):
-        warnings.simplefilter("ignore", UserWarning)  # oddities in metadata, which nobody asked for
+        warnings.simplefilter("ignore", UserWarning)  # about odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for start in range(0, len(paths), QUEUE):
             for error in pool.map(decode, range(start, min(start + QUEUE, len(paths)))):
@@ -144,14 +144,12 @@ def _decode(path: Path, channels: int, image_size: int) -> cache.Pixels:
     Returns:
         uint8, (channels, image_size, image_size).
     """
-    if path.exists() and not path.is_file():
-        raise ValueError("no regular file")  # opening a pipe would wait for whoever writes into it
     with Image.open(path, formats=FORMATS) as image:
-        # Let the JPEG decoder halve large photographs, as long as twice the size that is wanted remains.
+        # The JPEG decoder may halve large photographs, down to twice the size that is needed.
         image.draft(None, (2 * image_size, 2 * image_size))
-        image.load()  # before turning it: Pillow turns a TIFF by itself as it loads
+        image.load()  # first, because Pillow rotates a TIFF itself when it loads it
         ImageOps.exif_transpose(image, in_place=True)
-        shown = _opaque(image).convert("L" if channels == 1 else "RGB")
+        shown = _make_opaque(image).convert("L" if channels == 1 else "RGB")
     side = min(shown.size)
     left, top = (shown.width - side) // 2, (shown.height - side) // 2
     square = shown.resize(
@@ -160,15 +158,15 @@ def _decode(path: Path, channels: int, image_size: int) -> cache.Pixels:
     return np.asarray(square).reshape(image_size, image_size, channels).transpose(2, 0, 1)
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """Return an image with 8 bits a channel, and with white where it was transparent.
+def _make_opaque(image: Image.Image) -> Image.Image:
+    """Return an image with 8 bits a channel and with white in place of transparency.
 
     Raises:
-        ValueError: If nothing says which of its values is white.
+        ValueError: If it is unknown which of its values is white.
     """
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
+    if image.mode.startswith("I"):  # 16 bits, which convert() would clip to 255
         values = np.asarray(image).astype(np.int32)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("pixels of more than 16 bits have no known range")

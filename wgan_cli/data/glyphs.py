@@ -1,4 +1,4 @@
-"""Ten classes of digits rendered from Pillow's own embedded font: a dataset that needs no file and no network."""
+"""Digits rendered from the font that Pillow embeds: a dataset that needs no file and no network."""
 
 import math
 
@@ -33,28 +33,28 @@ SAMPLES_AT_ONCE = 2**20
 
 
 def glyphs(image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0) -> Dataset:
-    """Render digits, white on black and no two alike: 24,000 to train on and 4,000 to test on.
+    """Render digits, white on black and all different: 24,000 for training and 4,000 for testing.
 
     Args:
         image_size: Pixels along a side. The same seed gives the same digits at every size.
         channels: 1, or 3 equal ones.
-        limit: Render only the first that many of each part.
+        limit: Render only so many of each part, the first ones.
         seed: Decides every image. The two parts are drawn independently of each other.
 
     Returns:
-        Labelled images of the classes 0 to 9, all equally frequent.
+        Labelled images of the classes 0 to 9, equally frequent.
     """
-    drawings = _drawings(image_size * _supersampling(image_size))
+    drawings = _draw_digits(image_size * _choose_supersampling(image_size))
     train, train_labels = _render(drawings, TRAIN_COUNT, limit, image_size, channels, np.random.default_rng([seed, 0]))
     test, test_labels = _render(drawings, TEST_COUNT, limit, image_size, channels, np.random.default_rng([seed, 1]))
     return Dataset(train, test, train_labels, test_labels, num_classes=10)
 
 
-def _supersampling(image_size: int) -> int:
+def _choose_supersampling(image_size: int) -> int:
     return 2 if image_size <= SUPERSAMPLED_UP_TO else 1
 
 
-def _drawings(size: int) -> Tensor:
+def _draw_digits(size: int) -> Tensor:
     """Draw every digit in every stroke weight and blur, upright and centred.
 
     Returns:
@@ -63,7 +63,7 @@ def _drawings(size: int) -> Tensor:
     large = max(256, 2 * size)
     drawings = [
         np.asarray(
-            _drawing(digit, outline, large)
+            _draw_digit(digit, outline, large)
             .filter(ImageFilter.GaussianBlur(blur * large))
             .resize((size, size), Image.Resampling.BOX)
         )
@@ -74,8 +74,8 @@ def _drawings(size: int) -> Tensor:
     return torch.from_numpy(np.stack(drawings)).float().div(255).view(10, -1, size, size)
 
 
-def _drawing(digit: str, outline: float, size: int) -> Image.Image:
-    """Draw one digit with its outline moved outwards, or inwards where ``outline`` is negative."""
+def _draw_digit(digit: str, outline: float, size: int) -> Image.Image:
+    """Draw one digit with its outline moved outwards, or inwards if ``outline`` is negative."""
     font = ImageFont.load_default(size * DIGIT_HEIGHT / 0.7)  # its digits are 0.7 font sizes high
     left, top, right, bottom = font.getbbox(digit)
     centred = ((size - left - right) / 2, (size - top - bottom) / 2)
@@ -93,13 +93,13 @@ def _render(
     Returns:
         Images, uint8, (count, channels, image_size, image_size), and labels, int64, (count,).
     """
-    # Drawn for all images, whatever the limit: a limited dataset is the beginning of the whole one.
+    # Drawn for all images, so that a limited dataset is the beginning of the complete one.
     labels = torch.from_numpy(random.random((total // 10, 10)).argsort(1).ravel()[:limit])
     looks = torch.from_numpy(random.integers(drawings.shape[1], size=total)[:limit])
-    coefficients = _deformations(total, random)[:limit]
+    coefficients = _draw_deformations(total, random)[:limit]
 
-    factor = _supersampling(image_size)
-    basis = _basis(image_size * factor)
+    factor = _choose_supersampling(image_size)
+    basis = _compute_basis(image_size * factor)
     images = torch.empty(len(labels), channels, image_size, image_size, dtype=torch.uint8)
     at_once = max(1, SAMPLES_AT_ONCE // basis.shape[0] ** 2)
     for start in range(0, len(labels), at_once):
@@ -110,8 +110,8 @@ def _render(
     return images, labels
 
 
-def _basis(size: int) -> Tensor:
-    """Return the functions that deformations are made of, at the pixels along a side: 1, the coordinate, and waves.
+def _compute_basis(size: int) -> Tensor:
+    """Return the functions that make up the deformations, at the pixels along a side: 1, the coordinate, and waves.
 
     Returns:
         float32, (size, 5).
@@ -120,20 +120,20 @@ def _basis(size: int) -> Tensor:
     return torch.stack([torch.ones(size), t, *(torch.cos(math.pi * k * (t + 1) / 2) for k in (1, 2, 3))], dim=1)
 
 
-def _deformations(count: int, random: np.random.Generator) -> Tensor:
-    """Draw random deformations: where in a drawing each pixel of an image is found.
+def _draw_deformations(count: int, random: np.random.Generator) -> Tensor:
+    """Draw random deformations, which map each pixel of an image to a position in a drawing.
 
-    The place is a sum over products of a function of y and a function of x from :func:`_basis`; 1 and the coordinate
-    alone make every affine map, the products with waves a smooth elastic one.
+    The position is a sum of products of a function of y and a function of x, both from :func:`_compute_basis`. 1 and
+    the coordinate make affine maps, products with waves smooth elastic ones.
 
     Returns:
-        The coefficients of these products, float32, (count, x and y, 5 functions of y, 5 functions of x).
+        The coefficients of the products, float32, (count, x and y, 5 functions of y, 5 functions of x).
     """
     angle, shear, scale, stretch, x, y = random.uniform(-1, 1, (6, count)) * np.array(
         [[ROTATION], [SHEAR], [SCALE], [STRETCH], [SHIFT], [SHIFT]]
     )
     wide, high = np.exp(scale + stretch / 2), np.exp(scale - stretch / 2)
-    # Wave 0 is the constant; those of both directions together make a wave shorter, and short ones must be weak.
+    # A wave in both directions is shorter than either, and short waves must be weak. Wave 0 is the constant.
     frequency = np.array([0, np.inf, 1, 2, 3])
     frequency = np.hypot(frequency[:, None], frequency)
     strength = np.divide(WARP, frequency**2, where=frequency > 0, out=np.zeros((5, 5)))

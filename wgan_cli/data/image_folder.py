@@ -11,7 +11,9 @@ import torch
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit
 from wgan_cli.data.decode import load_images
-from wgan_cli.parameters import Range, SettingError, path_of
+from wgan_cli.errors import InputError
+from wgan_cli.files import parse_path
+from wgan_cli.parameters import Range
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
@@ -27,50 +29,50 @@ def image_folder(
     test_fraction: Annotated[float, Range(0, below=1)] = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """Load every image in a folder and the folders in it, scaled by the short side and cropped to its centre.
+    """Load every image in a folder and its sub-folders, resized by the short side and cropped to the centre.
 
-    Decoded once; after that the images come from the user's cache folder until a file changes.
+    Images are decoded once and then come from the user's cache folder until a file changes.
 
-    Where every image lies in a folder below the root, and these folders are two or more, they are the classes:
-    numbered from 0 in the sorted order of their names, as torchvision's ``ImageFolder`` numbers them.
+    If every image is in a sub-folder of the root, and there are two or more of these, they are the classes, numbered
+    from 0 in the sorted order of their names, like those of torchvision's ``ImageFolder``.
 
     Args:
-        root: The folder. Hidden files and folders in it are passed over.
+        root: The folder. Hidden files and folders are skipped.
         image_size: Pixels along a side.
-        channels: 1 for luma, 3 for colour. What is transparent shows white.
+        channels: 1 for luma, 3 for colour. Transparent pixels become white.
         limit: At most that many images in each part, a seeded subset. The others are not decoded.
-        test_fraction: The share of the images that becomes the test part; one image at least is left to train on.
-        seed: Decides which.
+        test_fraction: The share of the images that becomes the test part; at least one image is left for training.
+        seed: Chooses them.
 
     Returns:
-        Images in a seeded random order, labelled where there are classes. ``num_classes`` counts those with an image
-        file, even where a limit or a damaged file leaves none of their images.
+        Images in a seeded random order, with labels if there are classes. ``num_classes`` counts all classes with an
+        image file, even if none of their images is readable or within the limit.
 
     Raises:
-        SettingError: If the folder does not exist or has no image that can be read.
+        InputError: If the folder does not exist or contains no readable image.
     """
-    folder = path_of(root, "dataset.root")
+    folder = parse_path(root)
     if not folder.is_dir():
-        raise SettingError("dataset.root", root, "not a folder" if folder.exists() else "no such folder")
+        raise InputError("is not a folder" if folder.exists() else "no such folder")
     paths = sorted(_find(folder))
     if not paths:
-        raise SettingError("dataset.root", root, f"no images there; those that count end in {', '.join(EXTENSIONS)}")
+        raise InputError(f"contains no images; their names must end in {', '.join(EXTENSIONS)}")
     train, test = _split(paths, test_fraction, limit, seed)
 
-    images, readable = load_images(folder, [*train, *test], image_size, channels, root)
-    # The array holds the training part first. Should none of it be readable, an image of the test part steps in.
+    images, readable = load_images(folder, [*train, *test], image_size, channels)
+    # The training part comes first in the array. If none of it is readable, an image of the test part replaces it.
     count = max(1, int(readable[: len(train)].sum()))
     array = torch.from_numpy(images)
-    classes = _classes(paths)
+    classes = _number_classes(paths)
     if classes is None:
         return Dataset(array[:count], array[count:])
-    numbers = torch.tensor([classes[_top(path)] for path in (*train, *test)])
+    numbers = torch.tensor([classes[_get_top(path)] for path in (*train, *test)])
     labels = numbers[torch.from_numpy(readable)]
     return Dataset(array[:count], array[count:], labels[:count], labels[count:], len(classes))
 
 
 def _find(folder: Path) -> Iterator[str]:
-    """Find the image files in a folder, at any depth.
+    """Find image files, at any depth.
 
     Yields:
         Paths relative to the folder, with / between their parts.
@@ -78,25 +80,25 @@ def _find(folder: Path) -> Iterator[str]:
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True, onerror=lambda error: logger.warning("%s", error)):
         real = os.path.realpath(place)
-        if real in seen:  # a link to a folder that was searched already, maybe an endless one
+        if real in seen:  # a link to a folder that was searched already
             folders.clear()
             continue
         seen.add(real)
-        of_a_run = {"samples"} if ".hydra" in folders else set()  # which are no photographs
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in of_a_run)
+        is_run = "checkpoints" in folders and "config.yaml" in files  # its samples are generated
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or (is_run and name == "samples")))
         for name in files:
             if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
                 yield (Path(place) / name).relative_to(folder).as_posix()
 
 
-def _top(path: str) -> str:
-    """Return the first part of a path: the folder below the root, or the file itself where it lies in the root."""
+def _get_top(path: str) -> str:
+    """Return the first part of a path: the sub-folder of the root, or the file itself."""
     return path.partition("/")[0]
 
 
-def _classes(paths: Sequence[str]) -> dict[str, int] | None:
-    """Number the folders below the root in the sorted order of their names; None where they are no classes."""
-    names = sorted({_top(path) for path in paths})
+def _number_classes(paths: Sequence[str]) -> dict[str, int] | None:
+    """Number the sub-folders of the root in the sorted order of their names; None if they are not classes."""
+    names = sorted({_get_top(path) for path in paths})
     if len(names) < 2 or not all("/" in path for path in paths):
         return None
     return {name: number for number, name in enumerate(names)}

@@ -1,8 +1,11 @@
-"""The networks: generators and critics, each usable with every other.
+"""The networks: a generator and a critic for each architecture. Every generator works with every critic.
 
-A generator takes ``image_size``, ``channels`` and settings of its own, has a ``latent_dim`` and maps latents
-(batch, latent_dim) to images in [-1, 1]; a critic maps images to scores (batch,). What takes ``num_classes``, too, can
-be trained with classes.
+A network declares in its signature what it needs to know about the data: ``image_size`` (height and width, from 8 to
+256 pixels) and ``channels`` (1 or 3), or ``sample_shape`` (any shape); and ``num_classes`` (None without classes). Its
+other parameters are settings. Those that several networks share are explained in ``options.py``.
+
+A network consists of ``first`` (generators only), ``layers`` and ``last``. Each block of ``layers`` is named by the
+size of its output, as in ``layers.14x14.conv.weight``.
 """
 
 from collections.abc import Callable
@@ -10,9 +13,9 @@ from collections.abc import Callable
 from wgan_cli.networks.dcgan import DCGANCritic, DCGANGenerator
 from wgan_cli.networks.dcgan_5x5 import DCGAN5x5Critic, DCGAN5x5Generator
 from wgan_cli.networks.mlp import MLPCritic, MLPGenerator
+from wgan_cli.networks.players import Critic, Generator
 from wgan_cli.networks.resnet import ResNetCritic, ResNetGenerator
 from wgan_cli.networks.upsample_conv import UpsampleConvCritic, UpsampleConvGenerator
-from wgan_cli.players import Critic, Generator
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "dcgan": DCGANGenerator,

@@ -1,26 +1,26 @@
-"""How the networks use the classes of images, where they are trained with them."""
+"""How networks use the classes of samples: generators at the first layer, critics at the last."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from wgan_cli.networks.layers import in_float32
+from wgan_cli.networks.layers import run_in_float32
 
-# Standard deviation of the first embeddings. With 1, as latents have it, BatchNorm sees classes differ and is content,
-# and generators came to ignore the latent: on MNIST, after 1,500 steps, one digit of each class.
+# Standard deviation of the initial embeddings. With 1, as in the latent, the classes alone give BatchNorm all the
+# variance it needs, and generators learned to ignore the latent: after 1,500 steps on MNIST, one digit per class.
 EMBEDDING_STD = 0.1
 
 
 class LatentAndClass(nn.Module):
-    """What a generator's first layer sees: the latent and, where there are classes, an embedding of the class.
+    """The input of a generator's first layer: the latent and, with classes, an embedding of the class.
 
     Args:
-        latent_dim: Dimensions of a latent, and of the embedding.
-        num_classes: How many classes there are, or None.
+        latent_dim: Dimensions of a latent and of an embedding.
+        num_classes: Number of classes, or None.
 
     Attributes:
-        features: Dimensions of the output.
+        features: Dimensions of the output: ``latent_dim``, or twice as many with classes.
 
     Source: Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", section 3.2.
     """
@@ -38,17 +38,19 @@ class LatentAndClass(nn.Module):
 
 
 class Score(nn.Module):
-    """A critic's last layer: one score and, where there are classes, another by the class, which is added to it.
+    """A critic's last layer. With classes, a second score that depends on the class is added to the first.
 
-    The second is the inner product of the features with a vector of the class (a projection).
+    The second score is the inner product of the features with a learned vector of the class (a projection).
 
     Args:
-        layer: Makes the layer from the features to so many outputs, (batch, outputs, ...) with one value in each;
-            ``bias=False`` leaves its bias out.
-        num_classes: How many classes there are, or None.
+        layer: Makes a layer from the features to a number of outputs, (batch, outputs, ...) with a single value each.
+            It accepts ``bias=False``.
+        num_classes: Number of classes, or None.
 
     Source: Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 4.
     """
+
+    __call__: Callable[..., Tensor]  # tells type checkers what nn.Module does not
 
     def __init__(self, layer: Callable[..., nn.Module], num_classes: int | None) -> None:
         super().__init__()
@@ -56,14 +58,14 @@ class Score(nn.Module):
         self.by_class = None if num_classes is None else layer(num_classes, bias=False)
 
     def forward(self, features: Tensor, classes: Tensor | None) -> Tensor:
-        """Return unbounded scores, float32, (batch,).
+        """Return unbounded scores, float32 (batch,).
 
         Raises:
-            TypeError: If there are classes and they are not given.
+            TypeError: If the critic was built with classes and ``classes`` is None.
         """
-        scores = in_float32(self.score, features).flatten(1).squeeze(1)
+        scores = run_in_float32(self.score, features).flatten(1).squeeze(1)
         if self.by_class is None:
             return scores
         if classes is None:
-            raise TypeError("this critic was built for images with classes, and must be told them")
-        return scores + in_float32(self.by_class, features).flatten(1).gather(1, classes[:, None]).squeeze(1)
+            raise TypeError("this critic was built with classes; pass the classes of the samples")
+        return scores + run_in_float32(self.by_class, features).flatten(1).gather(1, classes[:, None]).squeeze(1)

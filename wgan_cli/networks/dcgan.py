@@ -1,7 +1,9 @@
 """DCGAN's convolutional networks, for any image size from 8 to 256.
 
-The critic halves the image until 3 to 5 pixels are left; the generator is its mirror. (Radford et al. 2016; at 64
-pixels these are the WGAN authors' networks.)
+The critic halves the image, rounding down, until 3 to 5 pixels are left. The generator is its mirror image. At 64
+pixels these are the networks of the WGAN authors' code.
+
+Source: Radford et al. 2016, "Unsupervised representation learning with DCGANs".
 """
 
 from functools import partial
@@ -9,33 +11,19 @@ from functools import partial
 from torch import Tensor, nn
 
 from wgan_cli.networks.conditional import LatentAndClass, Score
-from wgan_cli.networks.layers import (
-    Epsilon,
-    Initialization,
-    Normalization,
-    Std,
-    Width,
-    doubling,
-    in_float32,
-    initialize,
-    normalize,
-)
-from wgan_cli.players import Critic, Generator
+from wgan_cli.networks.layers import add_block, halve, initialize, make_norm, run_in_float32, widen
+from wgan_cli.networks.options import Initialization, Normalization, Positive, Width
+from wgan_cli.networks.players import Critic, Generator
+
+SMALLEST = 5  # a single convolution turns an image of at most this size into one pixel
 
 
 class DCGANGenerator(Generator):
-    """Latents (batch, latent_dim) to images (batch, channels, image_size, image_size) in [-1, 1].
+    """Maps latents (batch, latent_dim) to images (batch, channels, image_size, image_size) in [-1, 1].
 
     Args:
-        image_size: Height and width in pixels, from 8 to 256.
-        channels: 1 or 3.
-        num_classes: Of the images, or None.
-        latent_dim: Dimensions of a latent.
-        width: Channels of the layer before the image; they double towards the latent, up to 8 · width.
-        normalization: Of each layer but the last.
-        normalization_eps: Added to the variance.
-        initialization: How the weights begin.
-        initialization_std: Standard deviation for ``initialization=normal``.
+        width: Channels of the last hidden layer. They double from layer to layer towards the latent, up to 8 · width.
+        normalization: Of every layer but the last.
     """
 
     def __init__(
@@ -46,41 +34,35 @@ class DCGANGenerator(Generator):
         latent_dim: Width = 100,
         width: Width = 32,
         normalization: Normalization = "batch",
-        normalization_eps: Epsilon = 1e-5,
+        normalization_eps: Positive = 1e-5,
         initialization: Initialization = "normal",
-        initialization_std: Std = 0.02,
+        initialization_std: Positive = 0.02,
     ) -> None:
         super().__init__()
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.first = LatentAndClass(latent_dim, num_classes)
-        sizes = pyramid(image_size)
-        widths = doubling(width, len(sizes) - 1)
-        layers: list[nn.Module] = []
-        convolution = nn.ConvTranspose2d(self.first.features, widths[-1], sizes[-1], bias=False)
-        for size, features, narrower in zip(sizes[-2::-1], widths[::-1], [*widths[-2::-1], channels], strict=True):
-            layers += [convolution, *normalize(normalization, features, normalization_eps, images=True)]
-            layers += [nn.ReLU(inplace=True)]
-            convolution = nn.ConvTranspose2d(features, narrower, *_stride_two(size), bias=False)
-        self.layers, self.last = nn.Sequential(*layers), convolution
+        self.layers = nn.Sequential()
+        inputs = self.first.features
+        for size, outputs in reversed(widen(halve(image_size, SMALLEST, round_up=False), width)):
+            conv = nn.ConvTranspose2d(inputs, outputs, *_choose_kernel(size), bias=False)
+            norm = make_norm(normalization, outputs, normalization_eps)
+            add_block(self.layers, size, conv=conv, norm=norm, activation=nn.ReLU(inplace=True))
+            inputs = outputs
+        self.last = nn.ConvTranspose2d(inputs, channels, *_choose_kernel(image_size), bias=False)
         initialize(self, initialization, initialization_std)
 
     def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
         """Generate one image for each latent."""
-        return in_float32(self.last, self.layers(self.first(latents, classes)[:, :, None, None])).tanh()
+        pixels = self.first(latents, classes)[:, :, None, None]
+        return run_in_float32(self.last, self.layers(pixels)).tanh()
 
 
 class DCGANCritic(Critic):
-    """Images (batch, channels, image_size, image_size) to unbounded scores (batch,).
+    """Maps images (batch, channels, image_size, image_size) to unbounded scores (batch,).
 
     Args:
-        image_size: Height and width in pixels, from 8 to 256.
-        channels: 1 or 3.
-        num_classes: Of the images, or None.
-        width: Channels of the first layer; they double from layer to layer, up to 8 · width.
-        normalization: Of each layer but the first and the last.
-        normalization_eps: Added to the variance.
-        initialization: How the weights begin.
-        initialization_std: Standard deviation for ``initialization=normal``.
+        width: Channels of the first layer. They double from layer to layer, up to 8 · width.
+        normalization: Of every layer but the first and the last.
     """
 
     def __init__(
@@ -90,37 +72,28 @@ class DCGANCritic(Critic):
         num_classes: int | None = None,
         width: Width = 16,
         normalization: Normalization = "none",
-        normalization_eps: Epsilon = 1e-5,
+        normalization_eps: Positive = 1e-5,
         initialization: Initialization = "normal",
-        initialization_std: Std = 0.02,
+        initialization_std: Positive = 0.02,
     ) -> None:
         super().__init__()
-        sizes = pyramid(image_size)
-        widths = doubling(width, len(sizes) - 1)
-        layers: list[nn.Module] = []
-        for index, (size, inputs, features) in enumerate(zip(sizes, [channels, *widths], widths, strict=False)):
-            layers.append(nn.Conv2d(inputs, features, *_stride_two(size), bias=False))
-            if index > 0:
-                layers += normalize(normalization, features, normalization_eps, images=True)
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
-        self.layers = nn.Sequential(*layers)
-        self.last = Score(partial(nn.Conv2d, widths[-1], kernel_size=sizes[-1], bias=False), num_classes)
+        self.layers = nn.Sequential()
+        size, inputs = image_size, channels
+        for half, outputs in widen(halve(image_size, SMALLEST, round_up=False), width):
+            conv = nn.Conv2d(inputs, outputs, *_choose_kernel(size), bias=False)
+            norm = None if size == image_size else make_norm(normalization, outputs, normalization_eps)
+            add_block(self.layers, half, conv=conv, norm=norm, activation=nn.LeakyReLU(0.2, inplace=True))
+            size, inputs = half, outputs
+        self.last = Score(partial(nn.Conv2d, inputs, kernel_size=size, bias=False), num_classes)
         initialize(self, initialization, initialization_std)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Score each image."""
-        scores: Tensor = self.last(self.layers(images), classes)
-        return scores
+        return self.last(self.layers(images), classes)
 
 
-def pyramid(image_size: int) -> list[int]:
-    """Return the sizes that an image goes through: each half of the one before, rounded down, to 3, 4 or 5."""
-    sizes = [image_size]
-    while sizes[-1] > 5:
-        sizes.append(sizes[-1] // 2)
-    return sizes
-
-
-def _stride_two(size: int) -> tuple[int, int, int]:
-    """Return kernel size, stride and padding of a convolution from ``size`` to ``size // 2``, or of its transpose."""
+def _choose_kernel(size: int) -> tuple[int, int, int]:
+    """Return kernel size, stride and padding that halve ``size`` or, from SMALLEST down, reduce it to one pixel."""
+    if size <= SMALLEST:
+        return size, 1, 0
     return (4, 2, 1) if size % 2 == 0 else (3, 2, 0)

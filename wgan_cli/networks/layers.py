@@ -1,81 +1,67 @@
-"""What the networks share: normalisation, activation and initialisation by name, and the sizes."""
+"""What the networks are built from: sizes and widths, named blocks, normalisation, initial weights, precision."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from wgan_cli.parameters import Range
-
-Normalization = Literal["none", "batch", "layer"]
-Activation = Literal["leaky_relu", "relu", "tanh"]
-Initialization = Literal["default", "normal"]
-Width = Annotated[int, Range(1, 16384)]
-Widths = Annotated[tuple[Width, ...], Range(high=100)]
-Epsilon = Annotated[float, Range(above=0)]
-Std = Annotated[float, Range(above=0)]
-
-ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
-    "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
-    "relu": lambda: nn.ReLU(inplace=True),
-    "tanh": nn.Tanh,
-}
+from wgan_cli.networks.options import Initialization, Normalization
 
 
-def in_float32(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Run a network's last layer in float32, whatever the precision of those before it.
-
-    bf16 has 8 bits: it would round scores in the thousands, which a clipped critic reaches, to multiples of 16 or more,
-    and what training is about is differences of scores.
-    """
-    with torch.autocast(inputs.device.type, enabled=False):
-        outputs: Tensor = layer(inputs.float())
-    return outputs
-
-
-def normalize(kind: Normalization, features: int, eps: float = 1e-5, *, images: bool) -> list[nn.Module]:
-    """Return the normalisation layer in a list, which is empty for ``none``.
+def halve(image_size: int, smallest: int, *, round_up: bool) -> list[int]:
+    """Return the sizes that repeated halving gives, without ``image_size`` itself.
 
     Args:
-        kind: ``batch`` over the batch; ``layer`` over all of one sample's features, so that no sample sees another
-            (what Gulrajani et al. 2017 recommend under a gradient penalty).
-        features: Width, or number of channels.
-        eps: Added to the variance.
-        images: Whether the input is (batch, features, height, width) rather than (batch, features).
+        image_size: The size to halve, at least once.
+        smallest: The last size returned is the first that is not larger than this.
+        round_up: Whether half of an odd size is rounded up instead of down.
     """
-    if kind == "batch":
-        return [nn.BatchNorm2d(features, eps) if images else nn.BatchNorm1d(features, eps)]
-    if kind == "layer":
-        return [nn.GroupNorm(1, features, eps) if images else nn.LayerNorm(features, eps)]
-    return []
-
-
-def halvings(image_size: int, smallest: int) -> list[int]:
-    """Return the sizes that an image goes through: each half of the one before, rounded up.
-
-    Args:
-        image_size: The first of them.
-        smallest: It ends with the first size of at most this, after one halving at least.
-    """
-    sizes = [image_size, (image_size + 1) // 2]
+    sizes = [(image_size + round_up) // 2]
     while sizes[-1] > smallest:
-        sizes.append((sizes[-1] + 1) // 2)
+        sizes.append((sizes[-1] + round_up) // 2)
     return sizes
 
 
-def doubling(width: int, count: int) -> list[int]:
-    """Return the widths of so many layers from the image's side: each twice the one before, up to 8 · width."""
-    return [width * min(2**index, 8) for index in range(count)]
+def widen(sizes: list[int], width: int) -> list[tuple[int, int]]:
+    """Pair each size with its channels: ``width`` for the first, then twice as many each time, up to 8 · width."""
+    return [(size, width * min(2**depth, 8)) for depth, size in enumerate(sizes)]
+
+
+def chain(**layers: nn.Module | None) -> nn.Sequential:
+    """Connect named layers in order, leaving out those that are None."""
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+def add_block(blocks: nn.Sequential, size: int, **layers: nn.Module | None) -> None:
+    """Append a chain of layers, named by the size of its output."""
+    blocks.add_module(f"{size}x{size}", chain(**layers))
+
+
+def make_norm(kind: Normalization, features: int, eps: float = 1e-5, *, images: bool = True) -> nn.Module | None:
+    """Make a normalisation layer, or None for ``none``.
+
+    Args:
+        kind: ``batch`` normalises over the batch. ``layer`` normalises over all features of one sample, so that samples
+            stay independent (Gulrajani et al. 2017 recommend it under a gradient penalty).
+        features: Number of channels or units.
+        eps: Added to the variance.
+        images: Whether inputs are (batch, features, height, width) rather than (batch, features).
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(features, eps) if images else nn.BatchNorm1d(features, eps)
+    if kind == "layer":
+        return nn.GroupNorm(1, features, eps) if images else nn.LayerNorm(features, eps)
+    return None
 
 
 def initialize(network: nn.Module, scheme: Initialization, std: float) -> None:
-    """Draw a network's first weights from torch's global random stream.
+    """Draw a network's initial weights from torch's global random stream.
 
     Args:
         network: Changed in place.
-        scheme: ``default`` leaves what torch's layers did; ``normal`` is DCGAN's: weights N(0, std²), BatchNorm's
-            scale N(1, std²), biases 0.
+        scheme: ``default`` keeps the weights that torch drew. ``normal`` is DCGAN's: weights N(0, std²), scales of
+            normalisation layers N(1, std²), biases 0.
         std: Standard deviation for ``normal``.
 
     Source: Radford et al. 2016, "Unsupervised representation learning with DCGANs", section 4.
@@ -91,3 +77,13 @@ def initialize(network: nn.Module, scheme: Initialization, std: float) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def run_in_float32(layer: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Run a network's last layer in float32, even under autocast.
+
+    A clipped critic scores in the thousands. bfloat16 has 8 significant bits and would round such scores to multiples
+    of 16 or more, but training depends on their differences.
+    """
+    with torch.autocast(inputs.device.type, enabled=False):
+        return layer(inputs.float())

@@ -1,117 +1,97 @@
-"""Multi-layer perceptrons over flattened images."""
+"""Multi-layer perceptrons, for samples of any shape."""
 
 import math
+from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from wgan_cli.networks.conditional import LatentAndClass, Score
-from wgan_cli.networks.layers import (
-    ACTIVATIONS,
-    Activation,
-    Epsilon,
-    Initialization,
-    Normalization,
-    Std,
-    Width,
-    Widths,
-    in_float32,
-    initialize,
-    normalize,
-)
-from wgan_cli.players import Critic, Generator
+from wgan_cli.networks.layers import chain, initialize, make_norm, run_in_float32
+from wgan_cli.networks.options import Activation, Initialization, Normalization, Positive, Width, Widths
+from wgan_cli.networks.players import Critic, Generator
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "tanh": nn.Tanh,
+}
 
 
 class MLPGenerator(Generator):
-    """Latents (batch, latent_dim) to images (batch, channels, image_size, image_size) in [-1, 1].
+    """Maps latents (batch, latent_dim) to samples (batch, *sample_shape) in [-1, 1].
 
     Args:
-        image_size: Height and width in pixels.
-        channels: 1 or 3.
-        num_classes: Of the images, or None.
-        latent_dim: Dimensions of a latent.
-        hidden_sizes: Width of each hidden layer, from the latent's side.
+        hidden_sizes: Units of each hidden layer, starting next to the latent. Empty for a linear map.
         activation: After each hidden layer.
-        normalization: Of each hidden layer but the first.
-        normalization_eps: Added to the variance.
-        initialization: How the weights begin.
-        initialization_std: Standard deviation for ``initialization=normal``.
+        normalization: Of every hidden layer but the first.
     """
 
     def __init__(
         self,
-        image_size: int,
-        channels: int,
+        sample_shape: tuple[int, ...],
         num_classes: int | None = None,
         latent_dim: Width = 100,
         hidden_sizes: Widths = (256, 512, 1024),
         activation: Activation = "leaky_relu",
         normalization: Normalization = "batch",
-        normalization_eps: Epsilon = 1e-5,
+        normalization_eps: Positive = 1e-5,
         initialization: Initialization = "default",
-        initialization_std: Std = 0.02,
+        initialization_std: Positive = 0.02,
     ) -> None:
         super().__init__()
-        self.latent_dim, self.num_classes = latent_dim, num_classes
-        self.image_shape = (channels, image_size, image_size)
+        self.latent_dim, self.num_classes, self.sample_shape = latent_dim, num_classes, sample_shape
         self.first = LatentAndClass(latent_dim, num_classes)
-        inputs = self.first.features
-        self.layers = nn.Sequential(*_hidden_layers(inputs, hidden_sizes, activation, normalization, normalization_eps))
-        self.last = nn.Linear((inputs, *hidden_sizes)[-1], math.prod(self.image_shape))
+        sizes = (self.first.features, *hidden_sizes)
+        self.layers = _make_hidden_layers(sizes, activation, normalization, normalization_eps)
+        self.last = nn.Linear(sizes[-1], math.prod(sample_shape))
         initialize(self, initialization, initialization_std)
 
     def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Generate one image for each latent."""
-        return in_float32(self.last, self.layers(self.first(latents, classes))).tanh().view(-1, *self.image_shape)
+        """Generate one sample for each latent."""
+        flat = run_in_float32(self.last, self.layers(self.first(latents, classes))).tanh()
+        return flat.view(-1, *self.sample_shape)
 
 
 class MLPCritic(Critic):
-    """Images (batch, channels, image_size, image_size) to unbounded scores (batch,).
+    """Maps samples (batch, *sample_shape) to unbounded scores (batch,).
 
     Args:
-        image_size: Height and width in pixels.
-        channels: 1 or 3.
-        num_classes: Of the images, or None.
-        hidden_sizes: Width of each hidden layer, from the image's side.
+        hidden_sizes: Units of each hidden layer, starting next to the sample. Empty for a linear map.
         activation: After each hidden layer.
-        normalization: Of each hidden layer but the first.
-        normalization_eps: Added to the variance.
-        initialization: How the weights begin.
-        initialization_std: Standard deviation for ``initialization=normal``.
+        normalization: Of every hidden layer but the first.
     """
 
     def __init__(
         self,
-        image_size: int,
-        channels: int,
+        sample_shape: tuple[int, ...],
         num_classes: int | None = None,
         hidden_sizes: Widths = (512, 256),
         activation: Activation = "leaky_relu",
         normalization: Normalization = "none",
-        normalization_eps: Epsilon = 1e-5,
+        normalization_eps: Positive = 1e-5,
         initialization: Initialization = "default",
-        initialization_std: Std = 0.02,
+        initialization_std: Positive = 0.02,
     ) -> None:
         super().__init__()
-        inputs = channels * image_size * image_size
-        self.layers = nn.Sequential(*_hidden_layers(inputs, hidden_sizes, activation, normalization, normalization_eps))
-        self.last = Score(partial(nn.Linear, (inputs, *hidden_sizes)[-1]), num_classes)
+        sizes = (math.prod(sample_shape), *hidden_sizes)
+        self.layers = _make_hidden_layers(sizes, activation, normalization, normalization_eps)
+        self.last = Score(partial(nn.Linear, sizes[-1]), num_classes)
         initialize(self, initialization, initialization_std)
 
-    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Score each image."""
-        scores: Tensor = self.last(self.layers(images.flatten(1)), classes)
-        return scores
+    def forward(self, samples: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Score each sample."""
+        return self.last(self.layers(samples.flatten(1)), classes)
 
 
-def _hidden_layers(
-    inputs: int, sizes: tuple[int, ...], activation: Activation, normalization: Normalization, eps: float
-) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for index, size in enumerate(sizes):
-        layers.append(nn.Linear(inputs, size))
-        if index > 0:
-            layers += normalize(normalization, size, eps, images=False)
-        layers.append(ACTIVATIONS[activation]())
-        inputs = size
+def _make_hidden_layers(
+    sizes: tuple[int, ...], activation: Activation, normalization: Normalization, eps: float
+) -> nn.Sequential:
+    """Make the layers between each two neighbouring sizes."""
+    layers = nn.Sequential()
+    for index, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
+        linear = nn.Linear(inputs, outputs)
+        norm = make_norm(normalization, outputs, eps, images=False) if index > 1 else None
+        layers.add_module(f"hidden{index}", chain(linear=linear, norm=norm, activation=ACTIVATIONS[activation]()))
     return layers

@@ -1,11 +1,12 @@
 """Residual networks, for any image size from 8 to 256.
 
-The generator goes through DCGAN's sizes backwards, one block for each; the critic halves the image, rounding up, until
-at most 8 pixels are left, and ends with two blocks that keep the size. (At 32 pixels these are the networks for
-CIFAR-10 of Gulrajani et al. 2017, gan_cifar_resnet.py, width 128, which Miyato et al. 2018, "Spectral Normalization for
-GANs", took over: their generator is 256 wide, their critic sums over the image and has no bias at its score.)
+The generator passes through DCGAN's sizes in reverse, one block per size. The critic halves the image, rounding up,
+until at most 8 pixels are left, and ends with two blocks that keep the size.
 
-Upsampling is by nearest neighbours, as in both; torch_mimicry, which restates the latter, has bilinear.
+At 32 pixels and width 128 these are the CIFAR-10 networks of Gulrajani et al. 2017 (gan_cifar_resnet.py). Miyato et al.
+2018 ("Spectral Normalization for GANs") use them with three changes: their generator is 256 wide, and their critic sums
+over the image and has no bias in its score. Both upsample by nearest neighbours. (torch_mimicry, which reimplements the
+latter, upsamples bilinearly.)
 """
 
 import math
@@ -16,22 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from wgan_cli.networks.conditional import LatentAndClass, Score
-from wgan_cli.networks.dcgan import pyramid
-from wgan_cli.networks.layers import Normalization, Width, halvings, in_float32, normalize
-from wgan_cli.players import Critic, Generator
+from wgan_cli.networks.layers import add_block, chain, halve, make_norm, run_in_float32
+from wgan_cli.networks.options import Normalization, Width
+from wgan_cli.networks.players import Critic, Generator
 
 Pooling = Literal["mean", "sum"]
 
 
 class ResNetGenerator(Generator):
-    """Latents (batch, latent_dim) to images (batch, channels, image_size, image_size) in [-1, 1].
+    """Maps latents (batch, latent_dim) to images (batch, channels, image_size, image_size) in [-1, 1].
 
     Args:
-        image_size: Height and width in pixels, from 8 to 256.
-        channels: 1 or 3.
-        num_classes: Of the images, or None.
-        latent_dim: Dimensions of a latent.
-        width: Channels of every layer before the image.
+        width: Channels of every hidden layer.
         normalization: Before each ReLU.
     """
 
@@ -47,31 +44,29 @@ class ResNetGenerator(Generator):
         super().__init__()
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.first = LatentAndClass(latent_dim, num_classes)
-        *sizes, smallest = pyramid(image_size)
-        self.layers = nn.Sequential(
-            nn.Linear(self.first.features, width * smallest**2),
-            nn.Unflatten(1, (width, smallest, smallest)),
-            *(_up(width, size, normalization) for size in reversed(sizes)),
-            *normalize(normalization, width, images=True),
-            nn.ReLU(inplace=True),
-        )
+        sizes = [image_size, *halve(image_size, 5, round_up=False)]
+        size = sizes.pop()
+        linear = nn.Linear(self.first.features, width * size**2)
+        self.layers = nn.Sequential()
+        add_block(self.layers, size, linear=linear, unflatten=nn.Unflatten(1, (width, size, size)))
+        for size in reversed(sizes):
+            self.layers.add_module(f"{size}x{size}", _Block(width, width, normalization, up=nn.Upsample(size)))
+        norm = make_norm(normalization, width)
+        self.layers.add_module("end", chain(norm=norm, activation=nn.ReLU(inplace=True)))
         self.last = nn.Conv2d(width, channels, 3, padding=1)
         _initialize(self)
 
     def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
         """Generate one image for each latent."""
-        return in_float32(self.last, self.layers(self.first(latents, classes))).tanh()
+        return run_in_float32(self.last, self.layers(self.first(latents, classes))).tanh()
 
 
 class ResNetCritic(Critic):
-    """Images (batch, channels, image_size, image_size) to unbounded scores (batch,).
+    """Maps images (batch, channels, image_size, image_size) to unbounded scores (batch,).
 
     Args:
-        image_size: Height and width in pixels, from 8 to 256.
-        channels: 1 or 3.
-        num_classes: Of the images, or None.
         width: Channels of every layer.
-        pooling: What the score sees of each channel: its ``mean`` over the image, or its ``sum``.
+        pooling: What the score sees of each channel: its ``mean`` or its ``sum`` over the image.
     """
 
     def __init__(
@@ -83,69 +78,73 @@ class ResNetCritic(Critic):
         pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
-        self.pool = {"mean": torch.mean, "sum": torch.sum}[pooling]
-        self.layers = nn.Sequential(
-            _down(channels, width, first=True),
-            *(_down(width, width) for _ in halvings(image_size, 8)[2:]),
-            *(_Residual([nn.ReLU(), *_convolutions(width, width)], []) for _ in range(2)),
-            nn.ReLU(inplace=True),
-        )
+        self.pool = torch.mean if pooling == "mean" else torch.sum
+        self.layers = nn.Sequential()
+        inputs = channels
+        for size in halve(image_size, 8, round_up=True):
+            down = nn.AvgPool2d(2, ceil_mode=True)  # in an odd size, the last row and column are averaged by themselves
+            self.layers.add_module(f"{size}x{size}", _Block(inputs, width, down=down, activate=bool(self.layers)))
+            inputs = width
+        for name in (f"{size}x{size}_1", f"{size}x{size}_2"):
+            self.layers.add_module(name, _Block(width, width))
+        self.layers.add_module("end", nn.ReLU(inplace=True))
         self.last = Score(partial(nn.Linear, width), num_classes)
         _initialize(self)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Score each image."""
-        scores: Tensor = self.last(self.pool(self.layers(images), (2, 3), dtype=torch.float32), classes)
-        return scores
+        return self.last(self.pool(self.layers(images), (2, 3), dtype=torch.float32), classes)
 
 
-class _Residual(nn.Module):
-    """A block: its input by a shortcut, plus what its layers make of the input, which they must leave as it is.
+class _Block(nn.Module):
+    """The sum of ``layers`` and ``shortcut``, which share their input and must not change it in place.
 
-    A 1×1 convolution does not mind whether pixels are repeated, or averaged, before it or after. The sources do the
-    larger of the two everywhere but in the critic's first block; the blocks here do the smaller.
+    A 1×1 convolution gives the same result before and after repeating or averaging pixels. The sources apply it to the
+    larger image, except in the critic's first block; these blocks always apply it to the smaller one.
+
+    Args:
+        inputs: Channels of the input.
+        width: Channels of the output.
+        normalization: Before each ReLU.
+        up: A layer that enlarges images, or None.
+        down: A layer that shrinks images, or None.
+        activate: Whether ``layers`` starts with a ReLU. A block that sees the image itself does not.
     """
 
-    def __init__(self, layers: list[nn.Module], shortcut: list[nn.Module]) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        normalization: Normalization = "none",
+        up: nn.Module | None = None,
+        down: nn.Module | None = None,
+        activate: bool = True,
+    ) -> None:
         super().__init__()
-        self.layers, self.shortcut = nn.Sequential(*layers), nn.Sequential(*shortcut)
+        self.layers = chain(
+            norm1=make_norm(normalization, inputs),
+            activation1=nn.ReLU() if activate else None,
+            up=up,
+            conv1=nn.Conv2d(inputs, width, 3, padding=1),
+            norm2=make_norm(normalization, width),
+            activation2=nn.ReLU(inplace=True),
+            conv2=nn.Conv2d(width, width, 3, padding=1),
+            down=down,
+        )
+        self.shortcut = chain(down=down, conv=nn.Conv2d(inputs, width, 1) if up or down else None, up=up)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.shortcut(inputs) + self.layers(inputs)
-        return outputs
-
-
-def _up(width: int, size: int, normalization: Normalization) -> nn.Module:
-    """Return a block that enlarges images to ``size``."""
-    norms = [normalize(normalization, width, images=True) for _ in range(2)]
-    layers = [*norms[0], nn.ReLU(), nn.Upsample(size), *_convolutions(width, width, norms[1])]
-    return _Residual(layers, [nn.Conv2d(width, width, 1), nn.Upsample(size)])
-
-
-def _down(inputs: int, width: int, *, first: bool = False) -> nn.Module:
-    """Return a block that halves the size; where that is odd, the last row and column are averaged by themselves."""
-    layers = [*([] if first else [nn.ReLU()]), *_convolutions(inputs, width), _halve()]
-    return _Residual(layers, [_halve(), nn.Conv2d(inputs, width, 1)])
-
-
-def _convolutions(inputs: int, width: int, norm: list[nn.Module] | None = None) -> list[nn.Module]:
-    convolutions = [nn.Conv2d(channels, width, 3, padding=1) for channels in (inputs, width)]
-    return [convolutions[0], *(norm or []), nn.ReLU(inplace=True), convolutions[1]]
-
-
-def _halve() -> nn.Module:
-    return nn.AvgPool2d(2, ceil_mode=True)
+        return torch.add(self.shortcut(inputs), self.layers(inputs))
 
 
 def _initialize(network: nn.Module) -> None:
-    """Draw the first weights as Glorot and Bengio 2010, uniformly, times √2 in the blocks' 3×3 convolutions."""
+    """Draw the initial weights as the source does: Glorot's uniform, times √2 for the 3×3 convolutions in blocks."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for block in network.modules():
-        if isinstance(block, _Residual):
-            for module in block.layers:
-                if isinstance(module, nn.Conv2d):
-                    nn.init.xavier_uniform_(module.weight, math.sqrt(2))
+        if isinstance(block, _Block):
+            nn.init.xavier_uniform_(block.layers.get_parameter("conv1.weight"), math.sqrt(2))
+            nn.init.xavier_uniform_(block.layers.get_parameter("conv2.weight"), math.sqrt(2))

@@ -1,1 +1,1 @@
-"""A run on disk: its folder, checkpoints, metrics, and what is done after each update. Settings stop above here."""
+"""A run on disk: its folder, checkpoints, tables and pictures, and when each of them is due."""

@@ -1,25 +1,8 @@
-"""When things are due: rows, grids, checkpoints and the end, as functions of the state alone."""
+"""When rows, grids, checkpoints and the end are due, as functions of the position alone."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
-from wgan_cli.training.schedule import CriticSchedule
-
-
-class Position(Protocol):
-    """How far training has come; see ``TrainingState``."""
-
-    @property
-    def step(self) -> int:
-        """Generator updates so far."""
-
-    @property
-    def critic_updates(self) -> int:
-        """Critic updates so far."""
-
-    @property
-    def critic_updates_in_step(self) -> int:
-        """Critic updates since the last generator update."""
+from wgan_cli.training.schedule import CriticSchedule, Position
 
 
 @dataclass(frozen=True)
@@ -44,54 +27,48 @@ class Cadence:
     sample_every: int
     checkpoint_every: int
 
-    def row_due(self, state: Position) -> bool:
-        """Say whether the last update ended a stretch of ``log_every`` steps."""
-        return state.critic_updates_in_step == 0 and state.step > 0 and state.step % self.log_every == 0
+    def row_due(self, position: Position) -> bool:
+        """Return whether a row is due: every ``log_every`` steps."""
+        return position.critic_updates_in_step == 0 and position.step > 0 and position.step % self.log_every == 0
 
-    def epoch_ended(self, state: Position) -> bool:
-        """Say whether the last update ended an epoch."""
-        return (
-            state.critic_updates > 0
-            and state.critic_updates % self.updates_per_epoch == 0
-            and not self._step_due(state)
-        )
+    def epoch_ended(self, position: Position) -> bool:
+        """Return whether the last update ended an epoch. A generator update that is due still belongs to it."""
+        updates = position.critic_updates
+        return updates > 0 and updates % self.updates_per_epoch == 0 and not self.schedule.generator_is_next(position)
 
-    def epochs_done(self, state: Position) -> int:
-        """Return how many epochs have ended."""
-        return state.critic_updates // self.updates_per_epoch
+    def epochs_done(self, position: Position) -> int:
+        """Return the number of epochs that have ended."""
+        return position.critic_updates // self.updates_per_epoch
 
-    def epoch(self, state: Position) -> int:
-        """Return the epoch, counted from 1, that the last critic update was in."""
-        return max(1, -(-state.critic_updates // self.updates_per_epoch))
+    def epoch(self, position: Position) -> int:
+        """Return the epoch, counted from 1, of the last critic update."""
+        return max(1, -(-position.critic_updates // self.updates_per_epoch))
 
-    def finished(self, state: Position) -> bool:
-        """Say whether training has reached its end."""
-        if self.max_steps is not None and state.step >= self.max_steps:
+    def finished(self, position: Position) -> bool:
+        """Return whether training has reached its end."""
+        if self.max_steps is not None and position.step >= self.max_steps:
             return True
-        return self.epochs_done(state) >= self.epochs and not self._step_due(state)
+        return self.epochs_done(position) >= self.epochs and not self.schedule.generator_is_next(position)
 
-    def sample_due(self, state: Position) -> bool:
-        """Say whether a grid is due: every ``sample_every`` epochs, and at the end of the last."""
-        return self._epoch_due(state, self.sample_every)
+    def sample_due(self, position: Position) -> bool:
+        """Return whether a grid is due: every ``sample_every`` epochs, and after the last."""
+        return self._epoch_due(position, self.sample_every)
 
-    def checkpoint_due(self, state: Position) -> bool:
-        """Say whether an epoch's checkpoint is due: every ``checkpoint_every`` epochs, and at the end of the last."""
-        return self._epoch_due(state, self.checkpoint_every)
+    def checkpoint_due(self, position: Position) -> bool:
+        """Return whether an epoch's checkpoint is due: every ``checkpoint_every`` epochs, and after the last."""
+        return self._epoch_due(position, self.checkpoint_every)
 
     @property
     def total_updates(self) -> int:
-        """Critic updates until the end."""
+        """Critic updates in the whole run."""
         updates = self.epochs * self.updates_per_epoch
         return updates if self.max_steps is None else min(updates, self.schedule.updates_until(self.max_steps))
 
     @property
     def total_steps(self) -> int:
-        """Generator updates until the end."""
+        """Generator updates in the whole run."""
         return self.schedule.steps_in(self.total_updates)
 
-    def _epoch_due(self, state: Position, every: int) -> bool:
-        return self.epoch_ended(state) and (self.epochs_done(state) % every == 0 or self.finished(state))
-
-    def _step_due(self, state: Position) -> bool:
-        """Say whether a generator update comes next: one that is due when the images run out is still the epoch's."""
-        return state.critic_updates_in_step == self.schedule.updates_in(state.step)
+    def _epoch_due(self, position: Position, every: int) -> bool:
+        due = self.epochs_done(position) % every == 0 or self.finished(position)
+        return due and self.epoch_ended(position)

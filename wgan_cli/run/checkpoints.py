@@ -1,94 +1,97 @@
-"""Checkpoints: written whole or not at all, read without running anything that they say."""
+"""Checkpoints: one safetensors file each, written completely or not at all, and checked before anything is used.
 
-import io
+The tensors are those of the training state. The metadata holds everything else as JSON, and a digest of the whole
+content, because the format itself has no checksum.
+"""
+
+import hashlib
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from wgan_cli.files import whole
-from wgan_cli.parameters import SettingError
-from wgan_cli.run.archive import read_archive, tensors_in
-from wgan_cli.run.failure import RunFailedError
+from wgan_cli.data.dataset import DataSpec
+from wgan_cli.errors import InputError, RunFailedError, make_printable
+from wgan_cli.files import atomic_write
+from wgan_cli.parameters import bind
 from wgan_cli.run.folder import RunFolder
+from wgan_cli.training.schedule import Position
 from wgan_cli.training.state import require_count
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
-# What a checkpoint may claim; all that there are have fewer. No claim makes us allocate more bytes than the file has.
-LARGEST = 4096  # pixels along a side, and channels
-MOST_CLASSES = 10**6
-
-
-@dataclass(frozen=True)
-class Images:
-    """What is known of the images that a run is trained on.
-
-    Attributes:
-        shape: (channels, height, width).
-        num_classes: How many classes they have, where the networks know of classes, else None.
-        count: How many there are.
-        digest: Of all of them, and of their labels.
-    """
-
-    shape: tuple[int, int, int]
-    num_classes: int | None
-    count: int
-    digest: str
+FORMAT = "wgan-cli 4"
+NOT_OURS, NOT_COMPLETE = "is not a checkpoint of wgan-train", "is not a complete checkpoint"
 
 
 @cache
-def _versions() -> dict[str, str]:
+def _list_versions() -> dict[str, str]:
     return {name: version(name) for name in ("wgan-cli", "torch", "torchvision", "numpy", "pillow")}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds, all of it plain data and tensors.
+    """The content of a checkpoint file.
 
     Attributes:
-        config: Every setting of the run that was in force.
-        images: That it is trained on.
-        state: ``TrainingState.state_dict()``.
-        versions: Of what wrote it, by name.
+        config: Every setting of the run in force, as plain data.
+        data: The samples that it is trained on.
+        counts: ``TrainingState.counts()``.
+        tensors: ``TrainingState.tensors()``; empty if only the rest was read.
+        versions: Of the packages that wrote it, by name.
     """
 
     config: dict[str, Any]
-    images: Images
-    state: dict[str, Any]
-    versions: dict[str, str] = field(default_factory=_versions)
+    data: DataSpec
+    counts: dict[str, Any]
+    tensors: Mapping[str, Tensor]
+    versions: dict[str, str] = field(default_factory=_list_versions)
+
+    @property
+    def position(self) -> Position:
+        """How far training had come."""
+        return Position(**{name: self.counts[name] for name in asdict(Position())})
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to a temporary file, flush it to the disk, and rename it into place.
 
     Raises:
-        RunFailedError: If it cannot be written; what was at ``path`` before is still there.
+        RunFailedError: If it cannot be written; the file that was at ``path`` is then unchanged.
     """
-    # Not asdict(), which would copy every tensor.
-    content = {"format": FORMAT, **vars(checkpoint), "images": vars(checkpoint.images)}
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    parts = {
+        "config": checkpoint.config,
+        "data": asdict(checkpoint.data),
+        "counts": checkpoint.counts,
+        "versions": checkpoint.versions,
+    }
+    metadata = {"format": FORMAT, **{name: json.dumps(part) for name, part in parts.items()}}
+    metadata["digest"] = _digest(metadata, tensors)
+    content = safetensors.torch.save(tensors, metadata)
     try:
-        with whole(path) as partial:
-            _write_through(partial, buffer.getbuffer())
+        with atomic_write(path) as partial:
+            _write_through(partial, content)
         _flush_folder(path.parent)
     except OSError as error:
-        size = buffer.tell() / 1e6
+        size = len(content) / 1e6
         raise RunFailedError(f"could not save {path}, which needs {size:,.2f} MB: {error.strerror}.") from error
 
 
 def link_checkpoint(existing: Path, path: Path) -> None:
-    """Make ``path`` another name of an existing checkpoint, or a copy where the file system has no hard links."""
-    with whole(path) as partial:
+    """Make ``path`` another name of an existing checkpoint, or a copy on a file system without hard links."""
+    with atomic_write(path) as partial:
         partial.unlink(missing_ok=True)
         try:
             os.link(existing, partial)
@@ -97,146 +100,146 @@ def link_checkpoint(existing: Path, path: Path) -> None:
     _flush_folder(path.parent)
 
 
-def newest_checkpoint(path: Path, key: str) -> tuple[Path, Checkpoint]:
-    """Read a checkpoint file, or the newest checkpoint of a run's folder that is intact.
+def find_checkpoint(path: Path) -> tuple[Path, Checkpoint]:
+    """Read a checkpoint file, or the newest intact checkpoint in the folder of a run.
 
-    Newer ones that are not are named in a warning.
-
-    Args:
-        path: A file or a folder.
-        key: The setting that named it, for messages.
+    Newer ones that are damaged are named in a warning.
 
     Returns:
-        The file, and what is in it.
+        The file, and its content.
 
     Raises:
-        SettingError: If there is none.
+        InputError: If there is none.
+        OSError: If it cannot be read.
     """
-    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112 (these never raise)
-        return path, load_checkpoint(path, key)
+    if path.exists() and not path.is_dir():
+        return path, read_checkpoint(path)
     folder = RunFolder(path)
-    folder.require_checkpoints(key)
-    files = _newest_first(folder)
+    folder.require_checkpoints()
+    files = _sort_newest_first(folder)
     damaged: list[str] = []
     for file in files:
         try:
-            checkpoint = _read(file)
-        except ValueError as error:
+            checkpoint = read_checkpoint(file)
+        except InputError as error:
             damaged.append(f"{file} {error}")
             continue
         if damaged:
             log.warning("%s\nThe newest intact checkpoint is used instead: %s", "\n".join(damaged), file)
         return file, checkpoint
-    others = f"; nor is any other of its {len(files)} checkpoints" if files[1:] else ""
-    raise SettingError(key, path, f"has no intact checkpoint: {damaged[0]}{others}")
+    others = f", and so are the {len(files) - 1} others" if files[1:] else ""
+    raise InputError(f"has no intact checkpoint: {damaged[0]}{others}")
 
 
-def load_checkpoint(path: Path, key: str) -> Checkpoint:
-    """Read a checkpoint onto the CPU. Nothing in it is executed, imported or resolved.
-
-    Args:
-        path: A file.
-        key: The setting that named it, for messages.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and check its digest. Nothing in it is executed, imported or resolved.
 
     Raises:
-        SettingError: If it is none of ours, or damaged.
+        InputError: If it is not a checkpoint of this version, or is damaged. The message continues the file's name.
+        OSError: If it cannot be read.
     """
-    try:
-        return _read(path)
-    except ValueError as error:
-        raise SettingError(key, path, str(error)) from error
+    with _open(path) as (metadata, file), refuse_misfits(NOT_COMPLETE):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        checkpoint = _parse(metadata, tensors)
+        intact = _digest(metadata, tensors) == metadata["digest"]
+        strange = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if not intact:
+        raise InputError("is damaged: its content does not match its digest")
+    if strange:
+        raise InputError(f"contains numbers that are not finite, in {make_printable(strange[0])}; no run saves these")
+    return checkpoint
 
 
 def peek(path: Path) -> Checkpoint | None:
-    """Look at a checkpoint without reading its tensors, and so without noticing whether they are intact."""
+    """Read all but the tensors of a checkpoint, without noticing whether it is intact; None if it is not readable."""
     try:
-        return _read(path, tensors=False)
-    except ValueError:
+        with _open(path) as (metadata, _), refuse_misfits(NOT_COMPLETE):
+            return _parse(metadata, {})
+    except InputError:
         return None
 
 
 @contextmanager
-def must_fit(key: str, path: object, what: str) -> Iterator[None]:
-    """Refuse a checkpoint whose parts do not fit together, whatever that raises where they are used.
+def refuse_misfits(what: str) -> Iterator[None]:
+    """Refuse a checkpoint whose parts do not fit together, whatever error that causes when they are used.
 
     Args:
-        key: The setting that named it.
-        path: What it was set to.
-        what: What is wrong then; the reason follows in brackets.
+        what: What is wrong with it. The reason follows in brackets.
 
     Raises:
-        SettingError: If they do not.
+        InputError: If the code in the context fails.
     """
     try:
         yield
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:  # a SettingError is a ValueError
-        reason = str(error).partition("\n")[0]
-        raise SettingError(key, path, f"{what} ({reason})") from error
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        reason = make_printable(str(error).partition("\n")[0])
+        raise InputError(f"{what} ({reason})") from error
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Say whether a file is a whole checkpoint."""
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[dict[str, str], Any]]:
+    """Open a checkpoint: its metadata, and the file to read tensors from.
+
+    Raises:
+        InputError: If it is not a checkpoint of this version.
+    """
+    if not path.is_file():
+        raise InputError("is not a file")
+    if path.suffix == ".pt":
+        raise InputError("is a checkpoint of an older version (*.pt), which this version cannot read")
     try:
-        _read(path)
-    except ValueError:
-        return False
-    return True
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                found = make_printable(metadata.get("format", "")[:40])
+                raise InputError(f"has format {found!r}, and this version reads {FORMAT!r}" if found else NOT_OURS)
+            yield metadata, file
+    except SafetensorError as error:
+        path.open("rb").close()  # raises the system's error if there is one
+        raise InputError(f"{NOT_OURS}, or it is damaged ({make_printable(str(error)[:100])})") from error
 
 
-def _newest_first(folder: RunFolder) -> list[Path]:
-    """Return a run's checkpoints. A process that was killed may have saved an epoch's and not yet named it the last."""
+def _parse(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Checkpoint:
+    """Check the plain data of a checkpoint.
+
+    Raises:
+        KeyError, ValueError: If a part is missing or of the wrong kind.
+    """
+    names = ("config", "data", "counts", "versions")
+    parts = {name: json.loads(metadata[name], parse_constant=_refuse_constant) for name in names}
+    wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} must be an object")
+    parts["data"] = bind(DataSpec, parts["data"], "data")
+    for name in asdict(Position()):
+        require_count(parts["counts"], name)
+    return Checkpoint(**parts, tensors=tensors)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of all metadata but the digest, and of the names, types, shapes and bytes of all tensors."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(metadata.keys() - {"digest"}):
+        digest.update(f"{name}={metadata[name]}\0".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _sort_newest_first(folder: RunFolder) -> list[Path]:
+    """Return a run's checkpoints. A killed process may have saved an epoch's without linking it as the last."""
     files = folder.checkpoints()
-    seen = [checkpoint.state["critic_updates"] for checkpoint in map(peek, files[:2]) if checkpoint is not None]
+    seen = [checkpoint.position.critic_updates for checkpoint in map(peek, files[:2]) if checkpoint is not None]
     return [files[1], files[0], *files[2:]] if len(seen) == 2 and seen[1] > seen[0] else files
 
 
-def _read(path: Path, tensors: bool = True) -> Checkpoint:
-    """Read a checkpoint, and check it, its tensors included unless told otherwise.
-
-    Raises:
-        ValueError: If it is none of ours, or damaged; the message goes on after the file's name.
-    """
-    content = read_archive(path, tensors)
-    if not isinstance(content, dict) or type(content.get("format")) is not int:
-        raise ValueError("is no checkpoint of wgan-train: it lacks what one holds")
-    if content["format"] != FORMAT:
-        raise ValueError(f"has format {content['format']}; this version reads format {FORMAT}")
-    parts: list[Any] = [content.get(name) for name in ("config", "images", "state", "versions")]
-    if not all(isinstance(part, dict) for part in parts):
-        raise ValueError("is no whole checkpoint: it lacks its config, images, state or versions")
-    config, images, state, versions = parts
-    if tensors_in([config, images, versions]):
-        raise ValueError("is no whole checkpoint: there are tensors where settings should be")
-    for name in ("step", "critic_updates", "critic_updates_in_step"):
-        require_count(state.get(name), name)
-    return Checkpoint(config, _images(images), state, versions)
-
-
-def _images(saved: dict[str, Any]) -> Images:
-    """Check what a checkpoint says of its images.
-
-    Raises:
-        ValueError: If they cannot be.
-    """
-    values: list[Any] = [saved.get(name) for name in ("shape", "num_classes", "count", "digest")]
-    shape, num_classes, count, digest = values
-    if (
-        isinstance(shape, tuple)
-        and len(shape) == 3
-        and all(_is_count(size, LARGEST) for size in shape)
-        and (num_classes is None or _is_count(num_classes, MOST_CLASSES))
-        and _is_count(count, 2**63)
-        and isinstance(digest, str)
-    ):
-        return Images((shape[0], shape[1], shape[2]), num_classes, count, digest)
-    raise ValueError("is no whole checkpoint: it was trained on images that cannot be")
-
-
-def _is_count(value: object, most: int) -> bool:
-    return type(value) is int and 1 <= value <= most
-
-
-def _write_through(path: Path, data: bytes | memoryview) -> None:
+def _write_through(path: Path, data: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(data)
@@ -245,7 +248,7 @@ def _write_through(path: Path, data: bytes | memoryview) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename in the folder last through a power cut, where the system can."""
+    """Make a rename in the folder survive a power cut."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,8 @@
-"""The one folder of a run: what lies where in it."""
+"""The folder of a run, and what it contains."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from wgan_cli.errors import InputError, as_typed, make_printable
 from wgan_cli.files import PARTIAL
-from wgan_cli.parameters import SettingError, typed
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names the places in a run's folder.
+    """Names the files in a run's folder.
 
     Attributes:
         path: The folder; it need not exist yet.
@@ -25,13 +26,18 @@ class RunFolder:
     path: Path
 
     @property
+    def config(self) -> Path:
+        """The command line, and every setting in force."""
+        return self.path / "config.yaml"
+
+    @property
     def log(self) -> Path:
-        """What the command said, with times."""
+        """The messages of the command, with times."""
         return self.path / "wgan-train.log"
 
     @property
     def metrics(self) -> Path:
-        """Losses by step; only what is reproducible."""
+        """Measured numbers by step: only what is reproducible."""
         return self.path / "metrics.csv"
 
     @property
@@ -41,160 +47,141 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """The file that a process holds a lock on while it writes here."""
+        """The file that the writing process holds a lock on."""
         return self.path / ".lock"
 
     @property
     def last_checkpoint(self) -> Path:
         """The newest state."""
-        return self.path / "checkpoints" / "last.pt"
+        return self.path / "checkpoints" / "last.safetensors"
 
     def epoch_checkpoint(self, epoch: int) -> Path:
-        """Return where the state at the end of an epoch, counted from 1, is kept."""
-        return self.path / "checkpoints" / f"epoch_{epoch:04d}.pt"
+        """Return the path of the state after an epoch, counted from 1."""
+        return self.path / "checkpoints" / f"epoch_{epoch:04d}.safetensors"
 
     def checkpoints(self) -> list[Path]:
-        """Return all that there are: the last, and then those of the epochs, the newest first."""
+        """Return all checkpoints: the last, then those of the epochs, newest first."""
         return [path for path in (self.last_checkpoint, *self.epoch_checkpoints()) if path.exists()]
 
     def epoch_checkpoints(self) -> list[Path]:
-        """Return the checkpoints of the epochs, the newest first."""
-        return _numbered(self.last_checkpoint.parent, "epoch_*.pt")[::-1]
+        """Return the checkpoints of the epochs, newest first."""
+        return _sort_numbered(self.last_checkpoint.parent, "epoch_*.safetensors")[::-1]
 
     def sample(self, name: str) -> Path:
-        """Return where a grid is kept."""
+        """Return the path of a grid."""
         return self.path / "samples" / f"{name}.png"
 
     def epoch_samples(self) -> list[Path]:
-        """Return the grids of the epochs, the first one first."""
-        return _numbered(self.sample("epoch").parent, "epoch_*.png")
+        """Return the grids of the epochs, oldest first."""
+        return _sort_numbered(self.sample("epoch").parent, "epoch_*.png")
 
     @property
     def film(self) -> Path:
-        """The same grids, one after the other."""
+        """The grids of the epochs as an animation."""
         return self.path / "samples" / "progress.gif"
 
     @contextmanager
-    def begun(self, config: Mapping[str, Any], overrides: Iterable[str]) -> Iterator[None]:
-        """Make the folder, note in it what was asked for, and keep other processes out while the context lasts.
+    def create(self, config: Mapping[str, Any], words: Sequence[str]) -> Iterator[None]:
+        """Create the folder, record what was asked for, and lock the folder inside the context.
 
         Args:
             config: Every setting in force, as plain data.
-            overrides: The words of the command line.
+            words: The settings on the command line.
 
         Raises:
-            SettingError: If there is a run in it already, or it cannot be made.
+            InputError: If the folder contains a run, or another process writes to it.
+            OSError: If it cannot be written.
         """
-        key = "hydra.run.dir"
-        with _writable(self.path, key):
-            self.path.mkdir(parents=True, exist_ok=True)
-        with self._locked(key):
-            with _writable(self.path, key):
-                if self.metrics.exists() or self.checkpoints():
-                    raise SettingError(
-                        key, self.path, f"holds a run already; {typed('resume', self.path)} goes on with it"
-                    )
-                self._clear_away_halves()
-                for part in (".hydra", "samples", "checkpoints"):
-                    (self.path / part).mkdir(exist_ok=True)
-                for name, content in {"config": dict(config), "overrides": list(overrides)}.items():
-                    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-                    (self.path / ".hydra" / f"{name}.yaml").write_text(text, encoding="utf-8")
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._lock_folder():
+            if self.metrics.exists() or self.checkpoints():
+                raise InputError(f"contains a run; continue it with {as_typed('resume', self.path)}")
+            self._delete_partial_files()
+            for place in (self.last_checkpoint, self.film):
+                place.parent.mkdir(exist_ok=True)
+            settings = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            command = make_printable(shlex.join(["wgan-train", *words]))
+            self.config.write_text(f"# {command}\n{settings}", encoding="utf-8")
             yield
 
     @contextmanager
-    def reopened(self) -> Iterator[None]:
-        """Keep other processes out of the folder of an earlier run, cleared of what a killed one left half-written.
+    def reopen(self) -> Iterator[None]:
+        """Lock the folder of an earlier run inside the context, and delete what a killed process left half-written.
 
         Raises:
-            SettingError: If there is no such folder, another process writes in it, it cannot be written to, or it holds
-                what no run makes: the folder may be somebody else's, and a link may lead anywhere.
+            InputError: If there is no run in it, another process writes to it, or it contains something that no run
+                creates: the folder may come from a stranger, and a link may lead anywhere.
+            OSError: If it cannot be written.
         """
-        key = "resume"
-        self.require_checkpoints(key)
+        self.require_checkpoints()
         for place in (self.log, self.metrics, self.timing, self.lock):
-            self._require(place, place.is_file(), "file")
+            _require_own(place, place.is_file(), "file")
         for place in (self.last_checkpoint.parent, self.film.parent):
-            self._require(place, place.is_dir(), "folder")
-        with self._locked(key):
-            with _writable(self.path, key):
-                self._clear_away_halves()
+            _require_own(place, place.is_dir(), "folder")
+        with self._lock_folder():
+            self._delete_partial_files()
+            for place in (self.last_checkpoint, self.film):
+                place.parent.mkdir(exist_ok=True)
             yield
 
-    def require_checkpoints(self, key: str) -> None:
-        """Refuse what is no run's folder.
-
-        Args:
-            key: The setting that named it.
+    def require_checkpoints(self) -> None:
+        """Check that there is a run in the folder.
 
         Raises:
-            SettingError: If there is no such folder, or no checkpoint in it.
+            InputError: If there is not.
+            OSError: If the folder cannot be read.
         """
-        try:
-            if not self.path.is_dir():
-                wrong = "is a file; give the folder of a run" if self.path.exists() else "does not exist"
-            elif (self.path / "multirun.yaml").exists():
-                wrong = f"is a sweep's folder; repeat its words with {typed('hydra.sweep.dir', self.path)} resume=auto"
-            elif not self.checkpoints():
-                wrong = "is no run's folder: there is no checkpoints/last.pt in it"
-            else:
-                return
-        except OSError as error:
-            wrong = f"cannot be looked at ({error.strerror})"
-        raise SettingError(key, self.path, wrong)
+        if not self.path.is_dir():
+            raise InputError("is a file, not the folder of a run" if self.path.exists() else "does not exist")
+        if (self.path / "multirun.yaml").exists():
+            repeat = f"{as_typed('out', self.path)} resume=auto"
+            raise InputError(f"is the folder of a sweep; to resume it, repeat its command with {repeat}")
+        if not self.checkpoints():
+            if (self.last_checkpoint.parent / "last.pt").exists():
+                raise InputError("contains checkpoints of an older version (*.pt), which this version cannot read")
+            raise InputError(f"is not the folder of a run: it has no checkpoints/{self.last_checkpoint.name}")
 
-    def _clear_away_halves(self) -> None:
-        """Delete what a killed process left half-written, and nothing that may be anybody else's."""
+    def keep_epochs(self, count: int | None) -> None:
+        """Delete all but the newest of the epochs' checkpoints; None keeps all."""
+        for path in [] if count is None else self.epoch_checkpoints()[count:]:
+            path.unlink()
+
+    def _delete_partial_files(self) -> None:
         for place in (self.path, self.last_checkpoint.parent, self.film.parent):
             for partial in place.glob(f".*.[0-9]*{PARTIAL}"):
                 partial.unlink()
 
-    def _require(self, place: Path, is_right: bool, kind: str) -> None:
-        """Refuse to write to what is there, unless it is of the kind that a run makes, or nothing."""
-        if place.is_symlink() or (place.exists() and not is_right):
-            found = "a link" if place.is_symlink() else f"no {kind}"
-            raise SettingError("resume", self.path, f"{place} is {found}, which no run makes")
-
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        """Hold a lock that the system gives back when this process ends, however it ends."""
+    def _lock_folder(self) -> Iterator[None]:
+        """Hold a lock, which the system releases when the process ends, however it ends."""
         lock = FileLock(self.lock, blocking=False)
-        with _writable(self.path, key):
-            try:
-                lock.acquire()
-            except Timeout:
-                raise SettingError(key, self.path, "another process is writing in it") from None
-            except NotImplementedError as error:
-                raise SettingError(key, self.path, f"is on a file system without locks ({error})") from error
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError("another process is writing to it") from None
+        except NotImplementedError as error:
+            raise InputError(f"is on a file system without locks ({error})") from error
         try:
             yield
         finally:
             lock.release()
 
-    def keep_epochs(self, count: int | None) -> None:
-        """Delete the epochs' checkpoints but for the newest; None keeps all."""
-        for path in [] if count is None else self.epoch_checkpoints()[count:]:
-            path.unlink()
 
-
-def run_folders(root: Path) -> Iterator[RunFolder]:
-    """Find the folders of runs in a folder, itself included, at any depth."""
+def find_runs(root: Path) -> Iterator[RunFolder]:
+    """Find the folders of runs in a folder, at any depth. The folder itself may be one."""
     for place, folders, _ in os.walk(root):
         if "checkpoints" in folders:
             folders.clear()
             yield RunFolder(Path(place))
 
 
-def _numbered(folder: Path, pattern: str) -> list[Path]:
-    """Return files with numbers in their names, the smallest first: 10000 comes after 9999."""
+def _sort_numbered(folder: Path, pattern: str) -> list[Path]:
+    """Return files with a number in their names, smallest first: 10000 comes after 9999."""
     files = [path for path in folder.glob(pattern) if path.is_file()]
     return sorted(files, key=lambda path: (len(path.name), path.name))
 
 
-@contextmanager
-def _writable(path: Path, key: str) -> Iterator[None]:
-    """Blame a setting where the folder that it names cannot be written to."""
-    try:
-        yield
-    except OSError as error:
-        raise SettingError(key, path, f"cannot be written to ({error.strerror})") from error
+def _require_own(place: Path, right_kind: bool, kind: str) -> None:
+    """Refuse to write to something that no run creates."""
+    if place.is_symlink() or (place.exists() and not right_kind):
+        raise InputError(f"{place} is {'a link' if place.is_symlink() else f'not a {kind}'}, which no run creates")

@@ -1,83 +1,135 @@
-"""What a run is going to do, in a few lines, before it does it."""
+"""What a run will do, and how much disk it needs, before it starts."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from wgan_cli.data.dataset import DataSpec
+from wgan_cli.errors import InputError
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.run.space import checkpoint_bytes, checkpoint_files
+from wgan_cli.settings import Settings
 from wgan_cli.training.schedule import CriticSchedule
-from wgan_cli.training.state import TrainingState
+from wgan_cli.training.state import TrainingState, find_slots
 
 
-def describe_run(
-    config: Mapping[str, Any], state: TrainingState, cadence: Cadence, images: Tensor, precision: str
-) -> str:
-    """Return the plan.
+def describe_run(settings: Settings, state: TrainingState, cadence: Cadence, data: DataSpec, precision: str) -> str:
+    """Return the plan, one line for each part of the run.
 
     Args:
-        config: Every setting in force.
-        state: The players; where they have come already, if the run goes on.
-        cadence: How long, and what is written when.
-        images: The training images, (N, channels, height, width).
+        settings: Every setting in force.
+        state: At the start, or from a checkpoint.
+        cadence: What is due when.
+        data: The training samples.
         precision: Of forward passes.
     """
-    device = str(state.device)
-    if state.device.type == "cpu":
-        device += f", {torch.get_num_threads()} threads"
-    elif state.device.type == "cuda":
-        device += f" ({torch.cuda.get_device_name(state.device)})"
-    optimizer, constraint = _settings(config["optimizer"]), _settings(config["constraint"])
-    files = checkpoint_files(state, cadence, config["checkpoint"]["keep"])
-    size = checkpoint_bytes(state)
-    limits = [
-        f"{config[key]} {word}" for key, word in (("max_steps", "steps"), ("max_minutes", "minutes")) if config[key]
-    ]
+    files, size = count_checkpoints(state, cadence, settings.checkpoint.keep), measure_checkpoint(state)
+    averaged = ", averaged for samples" if state.ema else ""
     lines = {
-        "device": f"{device}, {precision}",
-        "images": f"{config['dataset']['name']}, {len(images):,} to train on, {'×'.join(map(str, images.shape[1:]))}, "
-        f"batches of {_batches(config)}" + _use(config["dataset"], state.generator.num_classes),
-        "generator": f"{config['generator']['name']}, {_count(state.generator):,} parameters"
-        + (", averaged for samples" if state.ema else ""),
-        "critic": f"{config['critic']['name']}, {_count(state.critic):,} parameters",
-        "loss": f"{config['loss']['name']}, constraint {constraint}, n_critic {_schedule(cadence.schedule)}",
-        "optimizer": optimizer,
-        "epochs": f"{cadence.epochs}, of {cadence.updates_per_epoch:,} critic updates each; "
-        f"{cadence.total_steps:,} steps in all" + (f", at most {' or '.join(limits)}" if limits else ""),
-        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.1f} MB in all",
+        "device": f"{_describe_device(state.device)}, {precision}",
+        "images": _describe_data(settings, data),
+        "generator": f"{settings.generator['name']}, {_count_parameters(state.generator):,} parameters{averaged}",
+        "critic": f"{settings.critic['name']}, {_count_parameters(state.critic):,} parameters",
+        "loss": f"{settings.loss['name']}, constraint {_describe_part(settings.constraint)}, "
+        f"n_critic {_describe_schedule(cadence.schedule)}",
+        "optimizer": _describe_part(settings.optimizer),
+        "epochs": _describe_length(settings, cadence),
+        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.1f} MB in total",
     }
-    if state.critic_updates:
-        lines["goes on"] = f"after step {state.step:,}, in epoch {cadence.epochs_done(state) + 1}"
+    if state.position.critic_updates:
+        epoch = cadence.epochs_done(state.position) + 1
+        lines["resumes"] = f"after step {state.position.step:,}, in epoch {epoch}"
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
 
-def _batches(config: Mapping[str, Any]) -> str:
-    sizes = config["batch_size"], config["generator_batch_size"]
-    return str(sizes[0]) if sizes[0] == sizes[1] else f"{sizes[0]}, {sizes[1]} for the generator"
+def measure_checkpoint(state: TrainingState) -> int:
+    """Return the size of one checkpoint in bytes: networks, average, and what the optimizers will store."""
+    networks = [state.generator, state.critic, *([state.ema] if state.ema else [])]
+    total: int = sum(tensor.nbytes for network in networks for tensor in network.state_dict().values())
+    for optimizer in (state.generator_optimizer, state.critic_optimizer):
+        per_value = sum(not is_scalar for is_scalar in find_slots(optimizer).values())
+        total += per_value * sum(weight.nbytes for group in optimizer.param_groups for weight in group["params"])
+    return total
 
 
-def _use(dataset: Mapping[str, Any], num_classes: int | None) -> str:
-    """Write how training uses the images, where that is out of the ordinary."""
-    flip = ", mirrored at random" if dataset.get("flip") else ""
-    return flip + (f", of {num_classes} classes" if num_classes else "")
+def count_checkpoints(state: TrainingState, cadence: Cadence, keep: int | None) -> int:
+    """Return how many checkpoints the rest of the run leaves, at most ``keep``."""
+    epochs = -(-cadence.total_updates // cadence.updates_per_epoch) - cadence.epochs_done(state.position)
+    files = max(1, -(-epochs // cadence.checkpoint_every))
+    return files if keep is None else min(files, keep)
 
 
-def _schedule(schedule: CriticSchedule) -> str:
-    """Write how many critic updates there are before each step."""
+def check_space(folder: Path, size: int, files: int) -> str | None:
+    """Compare the free disk space with what the checkpoints need.
+
+    Args:
+        folder: The run's folder; it need not exist yet.
+        size: Of one checkpoint, in bytes.
+        files: How many there will be.
+
+    Returns:
+        A warning if there is not enough space for all of them.
+
+    Raises:
+        InputError: If there is not enough space for two, the least that replacing one by the next takes.
+    """
+    existing = next(place for place in [folder, *folder.absolute().parents] if place.exists())
+    free = shutil.disk_usage(existing).free
+    if free < 2 * size:
+        needed = 2 * size
+        raise InputError(f"needs {needed / 1e6:,.1f} MB for two checkpoints; {existing} has {free / 1e6:,.1f} MB left")
+    needed = (files + 1) * size
+    if free < needed:
+        return (
+            f"the checkpoints need {needed / 1e6:,.1f} MB, and {existing} has {free / 1e6:,.1f} MB left; "
+            "checkpoint.keep=3 keeps only the newest three"
+        )
+    return None
+
+
+def _describe_device(device: torch.device) -> str:
+    if device.type == "cpu":
+        count = torch.get_num_threads()
+        return f"cpu, {count} thread{'s' if count > 1 else ''}"
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _describe_data(settings: Settings, data: DataSpec) -> str:
+    sizes = settings.batch_size, settings.generator_batch_size
+    batches = str(sizes[0]) if sizes[0] == sizes[1] else f"{sizes[0]}, {sizes[1]} for the generator"
+    shape = "×".join(map(str, data.shape))
+    text = f"{settings.dataset['name']}, {data.count:,} for training, {shape}, batches of {batches}"
+    if settings.dataset.get("flip"):
+        text += ", flipped at random"
+    return f"{text}, {data.num_classes} classes" if data.num_classes else text
+
+
+def _describe_schedule(schedule: CriticSchedule) -> str:
+    """Describe the critic updates before each step."""
     if not schedule.warmup_updates:
         return str(schedule.n_critic)
     first = [f"the first {schedule.warmup_steps} steps"] if schedule.warmup_steps else []
-    then = [f"each step that is a multiple of {schedule.warmup_every}"] if schedule.warmup_every else []
+    then = [f"every {schedule.warmup_every}th step"] if schedule.warmup_every else []
     return f"{schedule.n_critic} ({schedule.warmup_updates} in {' and '.join(first + then)})"
 
 
-def _count(network: nn.Module) -> int:
+def _describe_length(settings: Settings, cadence: Cadence) -> str:
+    limits = {"steps": settings.max_steps, "minutes": settings.max_minutes}
+    given = [f"{limit} {unit}" for unit, limit in limits.items() if limit]
+    text = (
+        f"{cadence.epochs} of {cadence.updates_per_epoch:,} critic updates each, {cadence.total_steps:,} steps in all"
+    )
+    return f"{text}, at most {' or '.join(given)}" if given else text
+
+
+def _count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _settings(part: Mapping[str, Any]) -> str:
-    """Write a part as its name and its settings."""
+def _describe_part(part: Mapping[str, Any]) -> str:
+    """Return the name of a part and its settings."""
     settings = ", ".join(f"{key} {value}" for key, value in part.items() if key != "name" and value is not None)
     return f"{part['name']} ({settings})" if settings else str(part["name"])

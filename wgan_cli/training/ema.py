@@ -1,14 +1,14 @@
-"""The moving average of the generator's weights, which grids and samples use and training never does."""
+"""The moving average of the generator's weights. Grids and samples use it, training does not."""
 
 import copy
 
 import torch
 from torch import nn
 
-from wgan_cli.players import Generator
+from wgan_cli.networks.players import Generator
 
 
-def ema_of(generator: Generator) -> Generator:
+def copy_for_average(generator: Generator) -> Generator:
     """Return a copy of the generator to hold the average, in eval mode and without gradients."""
     return copy.deepcopy(generator).eval().requires_grad_(False)
 
@@ -17,8 +17,8 @@ def ema_of(generator: Generator) -> Generator:
 def update_ema(average: nn.Module, generator: nn.Module, step: int) -> None:
     """Move the average towards the generator after a step.
 
-    The decay grows with the steps, so that the first weights, which are noise, are soon forgotten. Buffers (BatchNorm's
-    running statistics, averages themselves) are copied.
+    The decay grows with the steps, so that the initial weights are soon forgotten. Buffers, such as BatchNorm's running
+    statistics, are averages already and are copied.
 
     Args:
         average: Changed in place.

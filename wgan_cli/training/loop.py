@@ -7,40 +7,37 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from wgan_cli.constraints import Constraint
 from wgan_cli.losses import Loss, wasserstein_estimate
-from wgan_cli.players import Generator
+from wgan_cli.networks.players import Batch, Generator
 from wgan_cli.training.ema import update_ema
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
 from wgan_cli.training.streams import Streams
 
 
-class RealImages(Protocol):
-    """Batches of real images by position; epoch after epoch, each in an order of its own."""
+class RealBatches(Protocol):
+    """Batches of real samples by position: epoch after epoch, each in a new order."""
 
-    def __getitem__(self, position: int) -> Tensor:
-        """Return float32 images in [-1, 1], (batch, channels, height, width), on the training device."""
-
-    def classes(self, position: int) -> Tensor | None:
-        """Return the classes of that batch, int64 (batch,), or None where training is to know none."""
+    def __getitem__(self, position: int) -> Batch:
+        """Return float32 samples on the training device, and their classes if training uses them."""
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What does not change while training.
+class Algorithm:
+    """What stays the same during training.
 
     Attributes:
-        loss: What either player minimises.
+        loss: What each player minimises.
         constraint: How the critic is kept Lipschitz.
-        schedule: How many critic updates come before each generator update.
+        schedule: How many critic updates precede each generator update.
+        rate: The share of the initial learning rates that a step, counted from 0, is trained with.
+        batches: Real samples for the critic's updates, by critic update.
+        generator_batches: The same for the generator's updates, by step. The samples are empty unless the loss looks
+            at them; their classes are those that the generator is asked for.
         generator_batch_size: Latents in a generator update.
-        images: Real images for the critic's updates, by critic update.
-        generator_images: Real images for the generator's updates, by step; drawn only if the loss asks for them.
-            Their classes are those that the generator is asked for.
         streams: All random numbers.
         autocast: Opens a context in which forward passes run in the run's precision.
     """
@@ -48,133 +45,141 @@ class Rules:
     loss: Loss
     constraint: Constraint
     schedule: CriticSchedule
+    rate: Callable[[int], float]
+    batches: RealBatches
+    generator_batches: RealBatches
     generator_batch_size: int
-    images: RealImages
-    generator_images: RealImages
     streams: Streams
     autocast: Callable[[], AbstractContextManager[object]]
 
 
-def train(state: TrainingState, rules: Rules, after_update: Callable[[TrainingState], bool]) -> None:
+def train(state: TrainingState, algorithm: Algorithm, after_update: Callable[[TrainingState], bool]) -> None:
     """Train until told to stop.
 
-    Args:
-        state: Changed in place. It may come from a checkpoint taken after any update: training goes on from there as
-            if it had never stopped.
-        rules: What it is trained by.
-        after_update: Called after every update of either player; True stops. It may look at the state but not change
-            what training does next.
+    The two nested loops of Algorithm 1 are one loop here, so that training can stop and resume between any two updates.
 
-    Source: Arjovsky et al. 2017, "Wasserstein GAN", Algorithm 1; the line numbers are its.
+    Args:
+        state: Changed in place. Training continues from it as if it had never stopped.
+        algorithm: What the state is trained with.
+        after_update: Called after each update of either player; returns whether to stop. It may look at the state but
+            must not change what training does next.
+
+    Source: Arjovsky et al. 2017, "Wasserstein GAN", Algorithm 1. The comments give its line numbers.
     """
     done = False
     while not done:  # line 1
-        if state.critic_updates_in_step < rules.schedule.updates_in(state.step):  # line 2
-            update_critic(state, rules)  # lines 3 to 7
+        if algorithm.schedule.generator_is_next(state.position):
+            update_generator(state, algorithm)  # lines 9 to 11
         else:
-            update_generator(state, rules)  # lines 9 to 11
+            update_critic(state, algorithm)  # line 2, and lines 3 to 7
         done = after_update(state)
 
 
-def update_critic(state: TrainingState, rules: Rules) -> None:
-    """Update the critic once, on a fresh batch of real images and fresh latents."""
-    position = state.critic_updates
-    rules.streams.seed_global("critic dropout", position)
-    real, classes = rules.images[position], rules.images.classes(position)  # line 3
-    latents = rules.streams.at("critic latents", position)
-    with torch.no_grad():
-        fake = generate(state.generator, rules, latents, len(real), classes)  # line 4
-    with rules.autocast():
-        real_scores, fake_scores = score(state.critic, real, fake, classes)
-    critic_loss = rules.loss.critic(real_scores, fake_scores)  # line 5
-    epsilon = rules.streams.at("penalty epsilon", position)
-    penalty = rules.constraint.penalty(of_classes(state.critic, classes), real, fake, epsilon)
-    minimise(critic_loss + penalty, state.critic, state.critic_optimizer, state)  # line 6
-    rules.constraint.project(state.critic)  # line 7: after the step, so that the generator meets a clipped critic
+def update_critic(state: TrainingState, algorithm: Algorithm) -> None:
+    """Update the critic once, on a new batch of real samples and new latents."""
+    position = state.position.critic_updates
+    algorithm.streams.seed_global("critic dropout", position)
+    real = algorithm.batches[position]  # line 3
+    latents = algorithm.streams.at("critic latents", position)
+    with algorithm.autocast():
+        with torch.no_grad():
+            fake = generate(state.generator, len(real.samples), latents, real.classes)  # line 4
+        real_scores, fake_scores = score(state.critic, real, fake, separately=state.critic_mixes_samples)
+    critic_loss = algorithm.loss.critic(real_scores, fake_scores)  # line 5
+    stream = algorithm.streams.at("penalty epsilon", position)
+    penalty = algorithm.constraint.penalty(state.critic, real, fake, stream)
+    rate = algorithm.rate(state.position.step)
+    minimise(critic_loss + penalty, state.critic, state.critic_optimizer, rate, state)  # line 6
+    algorithm.constraint.project(state.critic)  # line 7: after the step, so that the generator meets a clipped critic
 
-    state.critic_updates += 1
-    state.critic_updates_in_step += 1
-    state.means.add(
-        critic_loss=critic_loss,
-        penalty=penalty,
-        wasserstein_estimate=wasserstein_estimate(real_scores, fake_scores),
-    )
+    state.position = state.position.count_critic_update()
+    estimate = wasserstein_estimate(real_scores, fake_scores)
+    state.means.add(critic_loss=critic_loss, penalty=penalty, wasserstein_estimate=estimate)
 
 
-def update_generator(state: TrainingState, rules: Rules) -> None:
-    """Update the generator once, against the critic as it stands."""
-    position = state.step
-    rules.streams.seed_global("generator dropout", position)
-    with frozen(state.critic):
-        latents = rules.streams.at("generator latents", position)
-        classes = rules.generator_images.classes(position)
-        fake = generate(state.generator, rules, latents, rules.generator_batch_size, classes)  # line 9
-        real = rules.generator_images[position] if rules.loss.generator_needs_real else fake[:0]
-        with rules.autocast():
-            real_scores, fake_scores = score(state.critic, real, fake, classes)
-        generator_loss = rules.loss.generator(real_scores, fake_scores)  # line 10
-        minimise(generator_loss, state.generator, state.generator_optimizer, state)  # line 11
+def update_generator(state: TrainingState, algorithm: Algorithm) -> None:
+    """Update the generator once, against the critic as it is."""
+    position = state.position.step
+    algorithm.streams.seed_global("generator dropout", position)
+    real = algorithm.generator_batches[position]
+    latents = algorithm.streams.at("generator latents", position)
+    with freeze(state.critic):
+        with algorithm.autocast():
+            fake = generate(state.generator, algorithm.generator_batch_size, latents, real.classes)  # line 9
+            real_scores, fake_scores = score(state.critic, real, fake, separately=state.critic_mixes_samples)
+        generator_loss = algorithm.loss.generator(real_scores, fake_scores)  # line 10
+        rate = algorithm.rate(position)
+        minimise(generator_loss, state.generator, state.generator_optimizer, rate, state)  # line 11
     if state.ema is not None:
         update_ema(state.ema, state.generator, position)
 
-    state.step += 1
-    state.critic_updates_in_step = 0
+    state.position = state.position.count_step()
     state.means.add(generator_loss=generator_loss)
 
 
-def generate(generator: Generator, rules: Rules, stream: torch.Generator, count: int, classes: Tensor | None) -> Tensor:
-    """Generate images from fresh latents: float32, (count, channels, height, width)."""
+def generate(generator: Generator, count: int, stream: torch.Generator, classes: Tensor | None) -> Batch:
+    """Generate float32 samples from new latents."""
     latents = torch.randn(count, generator.latent_dim, generator=stream, device=stream.device)
-    with rules.autocast():
-        images = of_classes(generator, classes)(latents)
-    return images.float()
+    return Batch(generator(latents, classes).float(), classes)
 
 
-def score(critic: nn.Module, real: Tensor, fake: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Score real and fake images of the same classes, float32, (batch,) each; there may be no real ones.
+def score(critic: nn.Module, real: Batch, fake: Batch, *, separately: bool) -> tuple[Tensor, Tensor]:
+    """Score real and fake samples of the same classes.
 
-    They go through the critic in one call, which is faster, unless it has a layer that would mix them: BatchNorm
-    takes its statistics over the batch, and those of real and fake images are meant to differ.
+    Both go through the critic in one call, which is faster, unless it mixes the samples of a batch: BatchNorm would
+    share its statistics between real and fake samples, and these must be free to differ.
+
+    Args:
+        critic: Maps samples to scores.
+        real: Real samples; may be empty.
+        fake: Generated samples.
+        separately: Whether to make two calls.
+
+    Returns:
+        The scores of the real and of the fake samples, float32, (batch,) each.
     """
-    of_these = of_classes(critic, classes)
-    if not len(real):
-        return real.new_zeros(0), of_these(fake).float()
-    if any(isinstance(module, _BatchNorm) for module in critic.modules()):
-        return of_these(real).float(), of_these(fake).float()
-    of_both = of_classes(critic, None if classes is None else classes.repeat(2))
-    scores = of_both(torch.cat([real, fake])).float()
-    return scores[: len(real)], scores[len(real) :]
+    if not len(real.samples):
+        return real.samples.new_zeros(0), critic(*fake).float()
+    if separately:
+        return critic(*real).float(), critic(*fake).float()
+    classes = None if real.classes is None else real.classes.repeat(2)
+    scores = critic(torch.cat([real.samples, fake.samples]), classes).float()
+    return scores[: len(real.samples)], scores[len(real.samples) :]
 
 
-def of_classes(player: nn.Module, classes: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """Return a player as a function of a batch alone, whose classes are these; None: it knows of none."""
-    return player if classes is None else lambda batch: player(batch, classes)
+def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, rate: float, state: TrainingState) -> None:
+    """Take one optimizer step, unless this or an earlier objective or gradient was not finite.
 
+    Checking on the host would wait for the device at every update. Instead the step is masked on the device, and
+    ``state.failed_step`` records the failure.
 
-def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:
-    """Take one optimizer step, or none from the first objective or gradient on that is not finite.
-
-    Whether it is finite is known on the device only, and asking would wait for the device in each update. So the step
-    is masked there, and ``state.failed_step`` tells who asks later.
+    Args:
+        objective: The scalar to minimise.
+        network: Holds the parameters of the optimizer.
+        optimizer: Its parameter groups know their ``initial_lr``.
+        rate: The share of the initial learning rate to use.
+        state: Knows whether an earlier update failed.
     """
     optimizer.zero_grad(set_to_none=True)
     objective.backward()
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     total = objective.detach() + torch.nn.utils.get_total_norm(gradients)
     fails_now = (state.failed_step < 0) & ~torch.isfinite(total)
-    state.failed_step = torch.where(fails_now, state.step + 1, state.failed_step)
+    state.failed_step = torch.where(fails_now, state.position.step + 1, state.failed_step)
     failed = state.failed_step >= 0
     if optimizer.defaults.get("fused"):
-        # As torch.amp.GradScaler does: the fused kernel then leaves everything as it is.
+        # As torch.amp.GradScaler does. The fused kernel then changes nothing.
         optimizer.found_inf = failed.float()  # type: ignore[attr-defined]
     else:
         for gradient in gradients:
-            gradient.masked_fill_(failed, 0.0)  # an optimizer without momentum stands still
+            gradient.masked_fill_(failed, 0.0)  # an optimizer without momentum then stands still
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["initial_lr"]
     optimizer.step()
 
 
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
+def freeze(network: nn.Module) -> Iterator[None]:
     """Let gradients pass through a network without computing those of its parameters."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     network.requires_grad_(False)

@@ -1,79 +1,57 @@
-"""Everything that training changes, and so everything that a checkpoint must hold of it."""
+"""Everything that training changes, and therefore everything that a checkpoint must store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from wgan_cli.players import Generator
-
-# What running means are kept of.
-MEANS = ("critic_loss", "penalty", "generator_loss", "wasserstein_estimate")
+from wgan_cli.networks.players import Generator, mixes_samples
+from wgan_cli.training.schedule import Position
 
 
 class RunningMeans:
-    """Means of scalars since the last reset, summed where the scalars live: adding never waits for the device."""
+    """Means of scalars since the last reset. The sums stay on the device, so that adding never waits for it."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
 
     def add(self, **values: Tensor) -> None:
-        """Count one more value of each name; a value is a scalar on any device, its graph is not kept."""
+        """Add a value to each named mean; a value is a scalar tensor on any device."""
         for name, value in values.items():
             value = value.detach().double()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def read(self) -> dict[str, float]:
         """Return the mean of each name that was added since the reset."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
     def reset(self) -> None:
-        """Forget all."""
-        self._sums.clear()
-        self._counts.clear()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return sums and counts as plain data."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
-
-    def load_state_dict(self, saved: Mapping[str, Any], device: torch.device) -> None:
-        """Take over what :meth:`state_dict` returned.
-
-        Raises:
-            ValueError: If it is not sums and counts of the quantities in ``MEANS``.
-        """
-        sums, counts = saved["sums"], saved["counts"]
-        if sums.keys() != counts.keys() or not sums.keys() <= set(MEANS):
-            raise ValueError(f"sums of {', '.join(map(str, sums))} and counts of {', '.join(map(str, counts))}")
-        for name in sums:
-            require_like(sums[name], torch.zeros((), dtype=torch.float64), f"sum of {name}")
-            require_count(counts[name], f"count of {name}", at_least=1)
-        self._sums = {name: total.to(device) for name, total in sums.items()}
-        self._counts = dict(counts)
+        """Forget all values."""
+        self.sums.clear()
+        self.counts.clear()
 
 
 @dataclass
 class TrainingState:
-    """The two players, their optimizers, and how far they have come.
+    """The two players, their optimizers, and how far training has come.
 
     Attributes:
-        generator: Maps latents to images.
-        critic: Maps images to scores.
+        generator: Maps latents to samples.
+        critic: Maps samples to scores.
         generator_optimizer: Holds the generator's parameters.
         critic_optimizer: Holds the critic's.
         ema: The average of the generator, or None.
-        step: Generator updates so far.
-        critic_updates: Critic updates so far; also the position in the real images.
-        critic_updates_in_step: Critic updates since the last generator update. It carries over from epoch to epoch.
-        means: Of losses and scores since the last row of metrics.
-        rows: Regular rows of metrics written so far.
+        position: How far training has come.
+        rows: Rows of metrics written so far.
+        means: Of losses and scores since the last row.
         failed_step: int64 scalar on the device: the first step in which a loss or a gradient was not finite, or -1.
             From then on no update changes a weight. Such a state is never saved.
+        critic_mixes_samples: Whether the critic's scores depend on the whole batch.
     """
 
     generator: Generator
@@ -81,19 +59,19 @@ class TrainingState:
     generator_optimizer: Optimizer
     critic_optimizer: Optimizer
     ema: Generator | None = None
-    step: int = 0
-    critic_updates: int = 0
-    critic_updates_in_step: int = 0
-    means: RunningMeans = field(default_factory=RunningMeans)
+    position: Position = field(default_factory=Position)
     rows: int = 0
+    means: RunningMeans = field(default_factory=RunningMeans)
     failed_step: Tensor = field(init=False)
+    critic_mixes_samples: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.failed_step = torch.tensor(-1, device=self.device)
+        self.critic_mixes_samples = mixes_samples(self.critic)
 
     @property
     def device(self) -> torch.device:
-        """Where the networks live."""
+        """The device of the networks."""
         return next(self.critic.parameters()).device
 
     @property
@@ -101,52 +79,66 @@ class TrainingState:
         """The generator that grids and samples are drawn from."""
         return self.generator if self.ema is None else self.ema
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all of it as tensors, numbers and names."""
-        return {
-            "generator": self.generator.state_dict(),
-            "critic": self.critic.state_dict(),
-            # What they remember, and not what they were told: that is the run's settings.
-            "generator_optimizer": _memory(self.generator_optimizer),
-            "critic_optimizer": _memory(self.critic_optimizer),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "step": self.step,
-            "critic_updates": self.critic_updates,
-            "critic_updates_in_step": self.critic_updates_in_step,
-            "means": self.means.state_dict(),
-            "rows": self.rows,
-        }
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name: ``generator.first.weight``, ``critic_optimizer.first.weight.exp_avg``, ..."""
+        found: dict[str, Tensor] = {}
+        for player, network in self._networks().items():
+            found |= {f"{player}.{name}": tensor for name, tensor in network.state_dict().items()}
+        for player, network, optimizer in self._optimizers():
+            for name, parameter in network.named_parameters():
+                slots = optimizer.state.get(parameter, {})
+                found |= {f"{player}_optimizer.{name}.{slot}": value for slot, value in slots.items()}
+        return found | {f"means.{name}": total for name, total in self.means.sums.items()}
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned, on whatever device it was.
+    def counts(self) -> dict[str, Any]:
+        """Return all numbers that are not tensors."""
+        return {**asdict(self.position), "rows": self.rows, "means": dict(self.means.counts)}
+
+    def load(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`tensors` and :meth:`counts` returned, on any device.
 
         Raises:
-            KeyError: If a part is missing.
-            ValueError: If a part is of another shape or type, or a count is none.
-            AttributeError, TypeError: If a part is something else altogether.
+            ValueError: If a tensor is missing, unknown, or of another shape or type, or if a count is impossible.
         """
-        for name in ("step", "critic_updates", "critic_updates_in_step", "rows"):
-            require_count(saved[name], name)
-        for name in ("generator", "critic", *(["ema"] if self.ema is not None else [])):
-            network: nn.Module = getattr(self, name)
-            require_weights(network, saved[name])
-            network.load_state_dict(saved[name])
-        if saved["rows"] > saved["step"]:
-            raise ValueError(f"{saved['rows']:,} rows of metrics after {saved['step']:,} steps")
-        for name in ("generator_optimizer", "critic_optimizer"):
-            _load_memory(getattr(self, name), saved[name])
-        self.step = saved["step"]
-        self.critic_updates = saved["critic_updates"]
-        self.critic_updates_in_step = saved["critic_updates_in_step"]
-        self.means.load_state_dict(saved["means"], self.device)
-        self.rows = saved["rows"]
+        position = Position(**{name: require_count(counts, name) for name in asdict(Position())})
+        rows = require_count(counts, "rows")
+        if rows > position.step:
+            raise ValueError(f"{rows:,} rows of metrics after {position.step:,} steps")
+        unused = dict(tensors)
+        for player, network in self._networks().items():
+            load_weights(network, take(unused, f"{player}."))
+        for player, network, optimizer in self._optimizers():
+            _load_slots(optimizer, network, take(unused, f"{player}_optimizer."))
+        sums = take(unused, "means.")
+        if unused or sums.keys() != counts["means"].keys():
+            raise ValueError(f"unknown tensors or means: {', '.join([*unused, *sums, *counts['means']][:3])}")
+        for name, total in sums.items():
+            require_like(total, torch.zeros((), dtype=torch.float64), f"means.{name}")
+        self.means.sums = {name: total.to(self.device) for name, total in sums.items()}
+        self.means.counts = {name: require_count(counts["means"], name, at_least=1) for name in sums}
+        self.position, self.rows = position, rows
+
+    def _networks(self) -> dict[str, nn.Module]:
+        networks = {"generator": self.generator, "critic": self.critic, "ema": self.ema}
+        return {name: network for name, network in networks.items() if network is not None}
+
+    def _optimizers(self) -> list[tuple[str, nn.Module, Optimizer]]:
+        return [
+            ("generator", self.generator, self.generator_optimizer),
+            ("critic", self.critic, self.critic_optimizer),
+        ]
 
 
-def slots(optimizer: Optimizer) -> dict[str, bool]:
-    """Return what an optimizer remembers of each parameter, by letting one of its kind take a step.
+def take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Remove the tensors whose names start with a prefix, and return them without it."""
+    return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+
+
+def find_slots(optimizer: Optimizer) -> dict[str, bool]:
+    """Find out what an optimizer stores for each parameter, by letting one of its kind take a step.
 
     Returns:
-        Names, and whether it is one number for the whole parameter, or else one for each of its values.
+        Names, and whether there is one number for the whole parameter rather than one for each of its values.
     """
     parameter = nn.Parameter(torch.zeros(2))
     parameter.grad = torch.zeros(2)
@@ -155,29 +147,40 @@ def slots(optimizer: Optimizer) -> dict[str, bool]:
     return {name: not value.dim() for name, value in probe.state[parameter].items() if isinstance(value, Tensor)}
 
 
-def _memory(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
-    """Return what an optimizer remembers of each of its parameters; of one that it never changed, nothing."""
-    remembered = optimizer.state_dict()["state"]
-    return {index: remembered.get(index, {}) for index in range(len(_parameters(optimizer)))}
+def _load_slots(optimizer: Optimizer, network: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Load what an optimizer stores for its parameters: all slots of a parameter, or none if it never changed it.
+
+    A slot gets the memory layout of its parameter, as the optimizer itself would have made it: fused kernels rely on
+    that.
+
+    Raises:
+        ValueError: If a slot is missing, unknown, or of another shape or type.
+    """
+    expected = find_slots(optimizer)
+    unused, state = dict(saved), {}
+    for index, (name, parameter) in enumerate(network.named_parameters()):
+        found = {slot: unused.pop(f"{name}.{slot}") for slot in expected if f"{name}.{slot}" in unused}
+        if found and found.keys() != expected.keys():
+            raise ValueError(f"the optimizer stores only {', '.join(found)} for {name}")
+        for slot, value in found.items():
+            like = torch.zeros(()) if expected[slot] else torch.empty_like(parameter, requires_grad=False)
+            require_like(value, like, f"{name}.{slot}")
+            found[slot] = like.copy_(value)
+        if found:
+            state[index] = found
+    if unused:
+        raise ValueError(f"unknown optimizer tensors: {', '.join(sorted(unused)[:3])}")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _load_memory(optimizer: Optimizer, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
-    """Take over what :func:`_memory` returned."""
-    parameters, names = _parameters(optimizer), slots(optimizer)
-    if list(saved) != list(range(len(parameters))):
-        raise ValueError(f"an optimizer remembers {len(saved)} parameters, and there are {len(parameters)}")
-    for index, remembered in saved.items():
-        if remembered and remembered.keys() != names.keys():
-            raise ValueError(f"an optimizer's memory of parameter {index} is not that of this optimizer")
-        for name, value in remembered.items():
-            like = torch.zeros(()) if names[name] else parameters[index]
-            require_like(value, like, f"an optimizer's {name} of parameter {index}")
-    remembered_ones = {index: remembered for index, remembered in saved.items() if remembered}
-    optimizer.load_state_dict({"state": remembered_ones, "param_groups": optimizer.state_dict()["param_groups"]})
+def load_weights(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Copy saved weights into a network.
 
-
-def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    Raises:
+        ValueError: If they belong to another network.
+    """
+    require_weights(network, saved)
+    network.load_state_dict(saved)
 
 
 def require_weights(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
@@ -188,30 +191,29 @@ def require_weights(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
     """
     expected = network.state_dict()
     if saved.keys() != expected.keys():
-        differing = sorted(map(str, saved.keys() ^ expected.keys()))
-        raise ValueError(f"its weights are of another network: {', '.join(differing[:3])}")
+        raise ValueError(f"its weights are of another network: {', '.join(sorted(saved.keys() ^ expected.keys())[:3])}")
     for name, weight in saved.items():
         require_like(weight, expected[name], name)
 
 
-def require_like(value: object, expected: Tensor, name: str) -> None:
-    """Compare a saved value with a tensor of the shape and type that it must have.
+def require_like(value: Tensor, expected: Tensor, name: str) -> None:
+    """Compare a saved tensor with one of the required shape and type.
 
     Raises:
         ValueError: If they differ.
     """
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name} is no tensor")
     if (value.shape, value.dtype) != (expected.shape, expected.dtype):
         found = f"{value.dtype} {tuple(value.shape)}"
-        raise ValueError(f"{name} is {found} and must be {expected.dtype} {tuple(expected.shape)}")
+        raise ValueError(f"{name} is {found} but must be {expected.dtype} {tuple(expected.shape)}")
 
 
-def require_count(value: object, name: str, at_least: int = 0) -> None:
-    """Refuse what is no count.
+def require_count(counts: Mapping[str, Any], name: str, at_least: int = 0) -> int:
+    """Return a count.
 
     Raises:
-        ValueError: If it is no whole number of at least this, or one that nobody will reach.
+        ValueError: If it is missing or not a whole number from ``at_least`` to 2⁵³.
     """
+    value = counts.get(name)
     if type(value) is not int or not at_least <= value < 2**53:
         raise ValueError(f"{name} must be a whole number from {at_least} to 2⁵³")
+    return value

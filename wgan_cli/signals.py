@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: while training they ask for a stop after the update under way, else they end the program.
+"""Ctrl-C and SIGTERM: during training they request a stop after the current update, otherwise they end the program.
 
-Importing this does not import torch: a signal may come while that is still going on.
+Importing this does not import torch, so that a signal during that import is answered.
 """
 
 import signal
@@ -14,21 +14,21 @@ class Interrupted(KeyboardInterrupt):
     """A signal that ends the program at once.
 
     Attributes:
-        signal: Which one.
+        signal: The signal.
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+        super().__init__(number)
         self.signal = signal.Signals(number)
 
 
 class StopRequest:
-    """Whether a stop was asked for, and by which signal. There is one, as signals are the process's.
+    """Whether a signal has requested a stop. There is one instance, because signals belong to the process.
 
     Attributes:
-        signal: The first that came.
-        heeded: Whether somebody looks at it, and stops when all is saved.
-        raised: The one that was to end the program.
+        signal: The first signal, or None.
+        heeded: Whether training is watching for it, and will save and stop.
+        raised: The signal that was raised as :class:`Interrupted`, or None.
     """
 
     def __init__(self) -> None:
@@ -37,10 +37,10 @@ class StopRequest:
         self.raised: signal.Signals | None = None
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Note the first signal; end the program if nobody heeds it, or if Ctrl-C comes a second time.
+        """Record the first signal; raise if nobody heeds it, or if Ctrl-C comes a second time.
 
-        An exception that is raised here is lost where it meets one of Python's callbacks, of which an import is full.
-        The note is not: training then stops as soon as it has begun.
+        An exception raised here can be swallowed by a Python callback, for example during an import. The recorded
+        signal is not, so training then stops as soon as it starts.
         """
         again = self.signal is not None and number == signal.SIGINT
         self.signal = self.signal or signal.Signals(number)
@@ -53,8 +53,8 @@ _request = StopRequest()
 
 
 @contextmanager
-def caught_signals() -> Iterator[StopRequest]:
-    """Turn signals into :class:`Interrupted` while the context lasts (in the main thread; elsewhere they cannot be)."""
+def catch_signals() -> Iterator[StopRequest]:
+    """Turn signals into :class:`Interrupted` inside the context. Outside the main thread this does nothing."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == _request.handle:
         yield _request
         return
@@ -68,8 +68,8 @@ def caught_signals() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def interruptions_kept() -> Iterator[None]:
-    """Let a signal end the program also where a library that it met raised an error of its own instead."""
+def restore_interrupts() -> Iterator[None]:
+    """Raise :class:`Interrupted` again if a library turned it into an error of its own."""
     try:
         yield
     except Exception as error:
@@ -79,9 +79,9 @@ def interruptions_kept() -> Iterator[None]:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Turn signals into a request, which is to be heeded while the context lasts."""
-    with caught_signals() as request:
+def heed_signals() -> Iterator[StopRequest]:
+    """Turn signals into a request, which the code inside the context watches for."""
+    with catch_signals() as request:
         before, request.heeded = request.heeded, True
         try:
             yield request

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.sampling.conftest import cut_cells, make_images, read_gif, read_png
+from wgan_cli.sampling.pictures import make_grid, read_pictures, save_gif, save_png, to_bytes, to_picture
+
+
+def test_the_map_to_bytes_is_fixed() -> None:
+    values = torch.tensor([-1.0, 1.0, 0.0, -7.0, 7.0, -1 + 2 / 255, 1 - 2 / 255])
+    assert to_bytes(values).tolist() == [0, 255, 128, 0, 255, 1, 254]  # 127.5 is rounded to even
+    assert to_bytes(values.bfloat16()).dtype == torch.uint8
+    every = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_bytes(every.float().div(127.5).sub(1)), every)  # what training makes of bytes
+    assert to_bytes(torch.tensor([-0.1, 0.1])).tolist() == [115, 140]  # a dull image is not stretched
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("count", "given", "shape"),
+    [
+        *((1, {}, (1, 1)), (2, {}, (1, 2)), (5, {}, (2, 3)), (64, {}, (8, 8)), (5, {"columns": 5}, (1, 5))),
+        *((7, {"columns": 2}, (4, 2)), (7, {"rows": 2}, (2, 4)), (2, {"rows": 3}, (3, 1)), (5, {"rows": 1}, (1, 5))),
+    ],
+)
+def test_grid(count: int, given: dict[str, int], shape: tuple[int, int], channels: int) -> None:
+    """It is filled row by row, or column by column if the number of rows is given. All else is black."""
+    images = make_images(count, channels)
+    canvas = make_grid(images, **given)
+    cells = cut_cells(canvas.permute(1, 2, 0).numpy())
+    assert cells.shape[:2] == shape
+    for index, image in enumerate(images):
+        place = (index % shape[0], index // shape[0]) if "rows" in given else divmod(index, shape[1])
+        assert np.array_equal(cells[place], image.permute(1, 2, 0).numpy())
+    assert int((canvas > 0).sum()) == images.numel()
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_png(channels: int, mode: str, tmp_path: Path) -> None:
+    image = make_images(1, channels)[0]
+    save_png(image, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as png:
+        assert (png.format, png.mode) == ("PNG", mode)
+    assert np.array_equal(read_png(tmp_path / "a.png", channels), image.permute(1, 2, 0).numpy())
+
+
+def test_a_gif_shows_each_frame_for_its_time(tmp_path: Path) -> None:
+    first, second, third = (to_picture(image) for image in make_images(3))
+    save_gif([first, second, third], tmp_path / "a.gif", 60)
+    assert read_gif(tmp_path / "a.gif")[1] == [60, 60, 60]
+    save_gif([first, second, second, third], tmp_path / "a.gif", 60, hold=1500)
+    assert read_gif(tmp_path / "a.gif")[1] == [60, 120, 1560]  # Pillow merges equal frames
+
+
+def test_a_gif_keeps_grey_values(tmp_path: Path) -> None:
+    """All 256 of them, in frames that differ everywhere, in one pixel, or hardly at all."""
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    spot = ramp.clone()
+    spot[0, 3, 5] = 200
+    images = [ramp, spot, 255 - ramp, torch.zeros_like(ramp), ramp, torch.full_like(ramp, 255), spot + 1]
+    save_gif([to_picture(image) for image in images], tmp_path / "a.gif", 60)
+    frames, _ = read_gif(tmp_path / "a.gif")
+    for frame, image in zip(frames, images, strict=True):
+        assert np.array_equal(frame, image[0].numpy())
+
+
+def test_a_gif_reduces_colours(tmp_path: Path) -> None:
+    """To 256 for each frame, from an octree, whose corners are at most 8 levels off."""
+    images = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
+    for index, image in enumerate(images):
+        image[index] = torch.arange(256).view(16, 16)
+    save_gif([to_picture(image) for image in images], tmp_path / "a.gif", 60)
+    frames, _ = read_gif(tmp_path / "a.gif", "RGB")
+    for frame, image in zip(frames, images, strict=True):
+        assert np.abs(frame.astype(int) - image.permute(1, 2, 0).numpy()).max() <= 8
+
+
+def test_unusable_pictures_are_skipped(tmp_path: Path) -> None:
+    images = make_images(3, size=40)
+    names = ("a.png", "b.png", "c.png", "cut.png", "flipped.png", "text.png", "none.png", "folder.png", "large.png")
+    a, b, c, cut, flipped, text, none, folder, large = (tmp_path / name for name in names)
+    for image, path in zip(images, (a, b, c), strict=True):
+        save_png(image, path)
+    content = a.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    flipped.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    text.write_text("not a picture")
+    folder.mkdir()
+    save_png(make_images(1, size=41)[0], large)
+    pictures = read_pictures([cut, flipped, text, none, a, folder, b, large, c], 64)
+    assert [np.asarray(each).tolist() for each in pictures] == images[:, 0].tolist()
+    assert read_pictures([], 64) == read_pictures([none], 64) == []
+    assert [each.size for each in read_pictures([a], 25)] == [(25, 25)]
+
+
+def test_a_picture_with_any_damaged_byte_is_read_or_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    save_png(make_images(1, size=16)[0], path)
+    content = path.read_bytes()
+    for at in range(8, 120, 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        assert len(read_pictures([path], 64)) <= 1

@@ -1,0 +1,1 @@
+"""From settings to objects: the only code that knows both."""

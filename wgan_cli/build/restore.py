@@ -1,0 +1,117 @@
+"""From checkpoints to objects: a resumed run, a trained generator. The author of a checkpoint is not trusted."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wgan_cli.build.players import build_generator
+from wgan_cli.build.run import build_run
+from wgan_cli.build.settle import build_cadence, settle
+from wgan_cli.devices import resolve_device
+from wgan_cli.errors import InputError, SettingError, blame
+from wgan_cli.files import parse_path
+from wgan_cli.networks.players import Generator
+from wgan_cli.parameters import bind
+from wgan_cli.run.checkpoints import find_checkpoint, peek, refuse_misfits
+from wgan_cli.run.folder import RunFolder, find_runs
+from wgan_cli.run.session import Run
+from wgan_cli.settings import CHANGEABLE, OF_THIS_PROCESS, Settings, require_changeable, select_storable
+from wgan_cli.training.state import load_weights, require_weights, take
+
+
+def resume_run(folder: RunFolder, changed: Settings, given: list[str]) -> tuple[Run, Path]:
+    """Build the run that continues from the newest checkpoint in a folder.
+
+    Args:
+        folder: The folder of a run.
+        changed: The settings of the command line. Only those count that a resumed run may change.
+        given: The keys that the command line names.
+
+    Returns:
+        The run, and the checkpoint file that it continues from.
+
+    Raises:
+        InputError: If there is no usable checkpoint, or a key is given that may not change.
+        OSError: If the folder cannot be read.
+    """
+    require_changeable(folder.path, given)
+    file, checkpoint = find_checkpoint(folder.path)
+    config = dict(checkpoint.config)
+    for key in given:
+        _copy_setting(asdict(changed), config, key.split("."))
+    this_process = {key: getattr(changed, key) for key in OF_THIS_PROCESS} | {"resume": str(folder.path)}
+    try:
+        settings = replace(bind(Settings, config), **this_process)
+        return build_run(settings, checkpoint), file
+    except SettingError as error:
+        key = error.key.partition(".")[0]
+        if error.key == "dataset.root":
+            relative = not Path(str(config["dataset"]["root"])).is_absolute()
+            hint = "; the path is relative to the folder that the run was started in" if relative else ""
+            raise InputError(f"{error}{hint}") from error
+        if error.key in given or key in CHANGEABLE:
+            raise  # it is about this command line or this machine
+        raise InputError(f"has a checkpoint whose settings cannot be used: {error}") from error
+
+
+def find_earlier_runs(root: Path, settings: Settings) -> Iterator[tuple[RunFolder, bool]]:
+    """Find the runs with exactly these settings in a folder, at any depth.
+
+    Yields:
+        The folder of a run, and whether the run is finished; the one that was saved last comes first.
+    """
+    settings = settle(settings)
+    config = select_storable(settings)
+    found = []
+    for folder in find_runs(root):
+        with suppress(OSError):  # a stranger's, or one that another process is writing to
+            files = folder.checkpoints()
+            saved = max((file.stat().st_mtime for file in files), default=0)
+            checkpoint = next(filter(None, map(peek, files)), None)
+            if checkpoint is not None and checkpoint.config == config:
+                finished = build_cadence(settings, checkpoint.data.count).finished(checkpoint.position)
+                found.append((saved, folder, finished))
+    for _, folder, finished in sorted(found, key=lambda each: each[0], reverse=True):
+        yield folder, finished
+
+
+def load_generator(path: str | Path, device: str = "cpu") -> Generator:
+    """Load the trained generator from a checkpoint, ready to draw samples.
+
+    Args:
+        path: A checkpoint file, or the folder of a run, whose newest intact checkpoint is used.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+
+    Returns:
+        The averaged generator if there is one, in eval mode: latents (batch, generator.latent_dim), drawn from N(0, I),
+        to float32 images (batch, channels, height, width) in [-1, 1].
+
+    Raises:
+        ValueError: If there is no checkpoint, or it cannot be used.
+    """
+    target = resolve_device(device)
+    with blame("checkpoint", path):
+        _, checkpoint = find_checkpoint(parse_path(str(path)))
+        with refuse_misfits("does not contain the generator that it describes"):
+            tensors = dict(checkpoint.tensors)
+            weights = take(tensors, "ema.") or take(tensors, "generator.")
+            with torch.device("meta"):  # nothing is allocated before the shapes have been compared
+                generator = build_generator(checkpoint.config["generator"], checkpoint.data)
+            require_weights(generator, weights)
+            generator = generator.to_empty(device=target).to(memory_format=torch.channels_last)
+            load_weights(generator, weights)
+    return generator.eval().requires_grad_(False)
+
+
+def _copy_setting(source: dict[str, Any], target: dict[str, Any], keys: list[str]) -> None:
+    """Copy one setting, which may be inside a group. The rest of the group stays as it is."""
+    first, *rest = keys
+    if rest and isinstance(target.get(first), dict):
+        target[first] = dict(target[first])
+        _copy_setting(source[first], target[first], rest)
+    else:
+        target[first] = source[first]

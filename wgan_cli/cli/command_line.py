@@ -1,0 +1,135 @@
+"""The words of a command line, parsed once."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+
+from wgan_cli.errors import UsageError, suggest
+from wgan_cli.settings import CONF_DIR, list_groups
+
+SWITCHES = (
+    ("--help", "-h"),
+    ("--hydra-help",),
+    ("--version",),
+    ("--multirun", "-m"),
+    ("--resolve",),
+    ("--shell-completion", "--shell_completion", "-sc"),
+)
+INSTEAD_OF_A_RUN = ("multirun", "cfg", "info", "shell_completion", "hydra_help")  # only one of them at a time
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words of a command line.
+
+    Attributes:
+        command: ``train`` or ``sample``.
+        words: All of them, as typed.
+        flags: The flags and their values.
+        settings: The words that are settings.
+        overrides: The same, parsed by Hydra's grammar.
+    """
+
+    command: str
+    words: tuple[str, ...]
+    flags: argparse.Namespace
+    settings: tuple[str, ...]
+    overrides: tuple[Override, ...]
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it asks for a sweep."""
+        return self.flags.multirun or "hydra.mode=MULTIRUN" in self.settings
+
+    def for_hydra(self, more: Sequence[str] = ()) -> list[str]:
+        """Return the words, and more settings, in the order that Hydra's parser accepts: settings in one piece."""
+        return [*self.settings, *more, *(word for word in self.words if word not in self.settings)]
+
+    def find(self, key: str) -> str | None:
+        """Return the value of a setting as typed, without quotes, or None."""
+        typed = [word.partition("=")[2] for word in self.settings if read_key(word) == key]
+        return typed[-1].strip("\"'") if typed else None
+
+
+def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
+    """Parse the words of a command line.
+
+    Raises:
+        UsageError: If a flag does not exist, or a word is not a setting.
+        HydraException: If a setting is not written in Hydra's grammar.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for names in SWITCHES:
+        parser.add_argument(*names, action="store_true")
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-name", "-cn", default=command)
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--info", "-i", nargs="?", const="all")
+    flags, settings = parser.parse_known_args(list(words))
+    known = [*(names[0] for names in SWITCHES), "--config-dir", "--config-name", "--cfg", "--package", "--info"]
+    for word in settings:
+        key, _, value = word.partition("=")
+        if key.startswith("-"):
+            setting = f"{key.lstrip('-').replace('-', '_')}={value or '...'}"
+            raise UsageError(f"{key}: no such flag{suggest(key, known)}; write a setting as key=value: {setting}")
+        if not key:
+            raise UsageError(f"{word!r} is not a setting; write it as key=value, such as n_critic=5")
+    _check_flags(flags, settings)
+    overrides = () if flags.shell_completion else tuple(OverridesParser.create().parse_overrides(settings))
+    line = CommandLine(command, tuple(words), flags, tuple(settings), overrides)
+    _check_options(line)
+    return line
+
+
+def read_key(word: str) -> str:
+    """Return the key of a setting, without the signs that add or delete it."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
+    if (flags.resolve or flags.package) and not flags.cfg:
+        raise UsageError("--resolve and --package need --cfg")
+    if flags.config_dir is not None and not flags.config_dir.is_dir():
+        raise UsageError(f"--config-dir {flags.config_dir}: no such folder")
+    if flags.shell_completion and not {"install", "uninstall", "query"} & {word.partition("=")[0] for word in settings}:
+        raise UsageError("--shell-completion needs install=SHELL, uninstall=SHELL or query=SHELL")
+    modes = [mode for mode in INSTEAD_OF_A_RUN if getattr(flags, mode)]
+    if len(modes) > 1:
+        raise UsageError(f"{' and '.join(f'--{mode}'.replace('_', '-') for mode in modes)} exclude each other")
+
+
+def _check_options(line: CommandLine) -> None:
+    """Refuse folders of Hydra's, and options that are not names, such as loss=null."""
+    for override in line.overrides:
+        group, word = override.key_or_group, override.input_line
+        if group in ("hydra.run.dir", "hydra.sweep.dir"):
+            raise UsageError(f"{group}: the folder is set with out=FOLDER")
+        if group not in list_groups():
+            continue
+        if override.is_add():
+            raise UsageError(f"{word}: {group} already has an option; leave out the +")
+        if override.is_delete() or (override.is_sweep_override() and not override.is_choice_sweep()):
+            continue
+        values = list(override.sweep_iterator()) if override.is_choice_sweep() else [override.value()]
+        if not all(isinstance(value, str | QuotedString) for value in values):
+            names = ", ".join(list_options(group, line.flags.config_dir))
+            default = "no recipe" if group == "experiment" else "the default"
+            raise UsageError(f"{word}: must be one of {names}; leave out {group}= for {default}")
+
+
+def list_options(group: str, config_dir: Path | None = None) -> list[str]:
+    """Return the names of a group's options, those in the user's folder included."""
+    folders = [CONF_DIR, *([config_dir] if config_dir else [])]
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(re.sub(r"^argument ", "", message))

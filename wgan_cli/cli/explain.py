@@ -1,0 +1,107 @@
+"""Errors as the user reads them, Hydra's included, and the exit code of each."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from wgan_cli.errors import InputError, RunFailedError, as_typed, describe_os_error, make_printable, suggest
+from wgan_cli.settings import list_groups
+from wgan_cli.signals import restore_interrupts
+
+BUG = 1
+LONGEST_LINE = 2000  # characters
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+
+
+def get_exit_code(error: BaseException) -> int:
+    """Return the exit code of an error: 2 for the user's mistakes, 3 for failed runs, 1 for bugs."""
+    if isinstance(error, HYDRA_ERRORS):
+        return InputError.exit_code
+    if isinstance(error, OSError):
+        return RunFailedError.exit_code
+    return error.exit_code if isinstance(error, InputError | RunFailedError) else BUG
+
+
+def run_command(command: Callable[[Sequence[str]], None], words: Sequence[str]) -> int:
+    """Run a command, print the error that ends it, and return the exit code."""
+    try:
+        with restore_interrupts():
+            command(words)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 0
+    except (*HYDRA_ERRORS, InputError, RunFailedError, OSError) as error:
+        print(f"wgan-{command.__name__}: {explain(error)}", file=sys.stderr)
+        return get_exit_code(error)
+    return 0
+
+
+def explain(error: BaseException) -> str:
+    """Return the message of an error: a line or two."""
+    lines = (line[:LONGEST_LINE] for line in _explain(error).splitlines())
+    return "\n".join(map(make_printable, lines))
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, HYDRA_ERRORS):
+        return describe_os_error(error)
+    text, cause = str(error), error.__cause__
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        names = ", ".join(error.options)
+        return f"{group}={option}: no such option{suggest(option, error.options)}; must be one of {names}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not a setting; {_explain_syntax(error.override)}"
+    if isinstance(cause, OmegaConfBaseException) and "Could not override" in text:
+        return _explain_unknown_key(text, cause)
+    if match := re.search(r"Ambiguous value for argument '(.*?)'", text) or re.search(r"argument '(.*?,.*?)'", text):
+        key = match[1].partition("=")[0]
+        return f"{match[1]}: several values need a sweep, wgan-train -m {match[1]}; a list is written {key}=[...]"
+    if match := re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text):
+        return f"{match[1]}: no such group; must be one of {', '.join(sorted(list_groups()))}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: must be set, as {error.full_key}=..."
+    if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+        text = f"{text}\n{cause}"
+    needless = ("full_key:", "object_type=", "Config search path", "provider=")
+    lines = [line.strip() for line in text.splitlines()]
+    return "\n".join([line for line in lines if line and not line.startswith(needless)][:2])
+
+
+def _explain_syntax(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if re.fullmatch(r"[\w.]+", key, re.ASCII) and equals and value and not set(value) & set("\"'[]{}\\\n"):
+        return f"a value with special characters is quoted twice: {as_typed(key, value)}"
+    return "write it as key=value, such as n_critic=5"
+
+
+def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
+    match = re.search(r"Could not override '([^']*)'", text)
+    key = match[1] if match else str(cause.full_key)
+    if key == "experiment":
+        return "experiment: no such recipe; use --config-dir DIR for a recipe in DIR/experiment/NAME.yaml"
+    parent = cause.parent_node
+    around = OmegaConf.to_container(parent, resolve=False) if parent is not None else {}
+    settings = {str(name): value for name, value in around.items()} if isinstance(around, dict) else {}
+    known = sorted(name for name in settings if name not in ("hydra", "name"))
+    prefix, _, name = key.rpartition(".")
+    if prefix and not known and "." not in prefix and prefix not in list_groups():
+        return f"{key}: {prefix} is null and has no settings; set all of it, as {prefix}={{{name}: ...}}"
+    meant = suggest(name, known) or _suggest_elsewhere(name, settings)
+    where = f" in {prefix}" if prefix else ""
+    return f"{key}: no such setting{where}{meant}" + (f"; must be one of {', '.join(known)}" if known else "")
+
+
+def _suggest_elsewhere(name: str, settings: Mapping[str, Any]) -> str:
+    """Return `` (did you mean …?)`` for a setting that is inside a group, or for initials such as lr; else nothing."""
+    paths = [key for key in settings if key != "hydra"]
+    paths += [f"{group}.{key}" for group in paths if isinstance(settings[group], dict) for key in settings[group]]
+    leaves = {path: path.rpartition(".")[2] for path in paths}
+    initials = {path: "".join(word[:1] for word in leaf.split("_")) for path, leaf in leaves.items() if "_" in leaf}
+    found = [path for path in paths if name != "name" and name in (leaves[path], initials.get(path))]
+    return f" (did you mean {' or '.join(found)}?)" if found else ""

@@ -1,0 +1,144 @@
+"""What ``wgan-sample`` makes of samples. Each function writes its files and returns a sentence that says so.
+
+All of them take ``inputs``, the latents, float32 (N, latent_dim), and their classes, int64 (N,) or None. They raise
+``InputError`` if ``out`` cannot be used, before they generate anything, and ``OSError`` if it cannot be written.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wgan_cli.errors import InputError
+from wgan_cli.files import atomic_write
+from wgan_cli.networks.players import Batch, Generator
+from wgan_cli.sampling.draw import GRID_CLASSES, cycle, interpolate, render
+from wgan_cli.sampling.output import check_file_name, make_folders
+from wgan_cli.sampling.pictures import make_grid, save_gif, save_png, to_bytes, to_picture
+
+# The default of ``out``, and how many classes are shown if the user does not choose; None: all.
+MODES: dict[str, tuple[str, int | None]] = {
+    "grid": ("samples.png", GRID_CLASSES),
+    "images": ("samples", None),
+    "interpolation": ("interpolation.png", 1),
+    "npz": ("samples.npz", None),
+}
+PATH_FRAMES = 16  # from one latent to the next by default
+FRAME_MILLISECONDS = 60
+FRAME_SIDE = 128  # smaller frames of an animation are enlarged, by a whole factor, to at most this height
+
+
+def write_grid(generator: Generator, inputs: Batch, out: Path, rows: Sequence[int] = ()) -> str:
+    """Write one PNG with all images.
+
+    Args:
+        generator: Generates the images.
+        inputs: Its latents and classes.
+        out: The PNG.
+        rows: The classes that the inputs repeat in order. The grid then has one row for each.
+    """
+    check_file_name(out, ".png")
+    images = _draw_bytes(generator, inputs)
+    replaced = make_folders(out)
+    save_png(make_grid(images, rows=min(len(rows), len(images)) or None), out)
+    num_classes = generator.num_classes or 0
+    shortened = num_classes > GRID_CLASSES and list(rows) == list(range(GRID_CLASSES))
+    part = f" of the first {GRID_CLASSES} of {num_classes} classes" if shortened else ""
+    return f"wrote a grid of {len(images):,} images{part} to {out}{replaced}"
+
+
+def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
+    """Write a folder of numbered PNGs. It appears when all of them are written."""
+    _require_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count = len(inputs.samples)
+    digits = max(6, len(str(count - 1)))
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+        partial = Path(temporary) / out.name
+        partial.mkdir()
+        images = (image for chunk in render(generator, *inputs) for image in to_bytes(chunk))
+        for index, image in enumerate(images):
+            save_png(image, partial / f"{index:0{digits}d}.png")
+        _require_new(out)  # another process may have written there meanwhile
+        partial.replace(out)
+    return f"wrote {count:,} images to {out}{os.sep}"
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("already exists; give a new folder, so that images of two runs do not mix")
+
+
+def write_npz(generator: Generator, inputs: Batch, out: Path, seeds: Sequence[int] = ()) -> str:
+    """Write arrays: images, uint8 (N, H, W, C), latents, float32 (N, latent_dim), and classes, int64 (N,), if any.
+
+    Args:
+        generator: Generates the images.
+        inputs: Its latents and classes.
+        out: The .npz file.
+        seeds: Written as int64 (N,) if given. Unless components were drawn again for a truncation, ``latents[k]`` is
+            ``torch.randn(latent_dim, generator=torch.Generator().manual_seed(seeds[k]))``.
+    """
+    check_file_name(out, ".npz")
+    latents, classes = inputs
+    arrays: dict[str, Any] = {
+        "images": _draw_bytes(generator, inputs).permute(0, 2, 3, 1).numpy(),
+        "latents": latents.numpy(),
+    }
+    if seeds:
+        arrays["seeds"] = np.array(seeds)
+    if classes is not None:
+        arrays["classes"] = classes.numpy()
+    replaced = make_folders(out)
+    with atomic_write(out) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
+    others = ", ".join(name for name in arrays if name != "images")
+    return f"wrote {len(latents):,} images {arrays['images'].shape} with {others} to {out}{replaced}"
+
+
+def write_interpolation(
+    generator: Generator, stops: Batch, out: Path, classes: Sequence[int] = (), num_images: int | None = None
+) -> str:
+    """Write a closed path through latents: a PNG with a row for the way to each next latent, and a looping GIF.
+
+    Args:
+        generator: Generates the images.
+        stops: The latents, at least 2, and their classes.
+        out: The PNG or the GIF; the other is written beside it.
+        classes: The path is shown in each of them: one below the other in the PNG, side by side in the GIF. By default
+            these are the different classes of the stops.
+        num_images: The length of the path, rounded up to a multiple of the stops; by default 16 from stop to stop.
+    """
+    strip, film = out.with_suffix(".png"), out.with_suffix(".gif")
+    for file in (out, strip, film):
+        check_file_name(file, ".png", ".gif")
+    if not classes and stops.classes is not None:
+        classes = stops.classes.unique().tolist()
+    count = len(stops.samples)
+    frames = PATH_FRAMES if num_images is None else -(-num_images // count)
+    path = interpolate(stops.samples, frames)
+    of_each = [cycle([one], len(path)) for one in classes] or [None]
+    ways = [_draw_bytes(generator, Batch(path, one)) for one in of_each]
+    replaced = make_folders(strip, film)
+    save_png(make_grid(torch.cat(ways), columns=frames), strip)
+    together = [make_grid(images, rows=1) if len(ways) > 1 else images[0] for images in torch.stack(ways, 1)]
+    save_gif([_enlarge(to_picture(frame)) for frame in together], film, FRAME_MILLISECONDS)
+    plural = "es" if len(classes) > 1 else ""
+    shown = f" in class{plural} {', '.join(map(str, classes))}" if classes else ""
+    return f"wrote a path of {len(path):,} images through {count} latents{shown} to {strip} and {film}{replaced}"
+
+
+def _draw_bytes(generator: Generator, inputs: Batch) -> Tensor:
+    """Draw images as uint8 (N, channels, height, width); one chunk at a time, as floats take four times the memory."""
+    return torch.cat([to_bytes(chunk) for chunk in render(generator, *inputs)])
+
+
+def _enlarge(frame: Image.Image) -> Image.Image:
+    factor = max(1, FRAME_SIDE // frame.height)
+    return frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
