@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that a change must pass: lint, format, types, tests. Arguments go to pytest: -m "not slow", a file, -k ...
+# Install, and check everything that a change must pass: lint, format, types, tests.
+# Arguments go to pytest: -m "not slow", a file, -k ...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh '.[dev]'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make the README's pictures of recipes anew, in docs/recipes/: so many minutes each, on one core.
-# Arguments are settings, such as dataset.root=DIR.
+# Make the pictures in docs/recipes/ again. Each recipe trains on one core for the minutes in the list at the end.
+# Arguments are settings of wgan-train, such as dataset.root=FOLDER.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh
@@ -9,7 +9,7 @@ trap 'rm -rf "$runs"' EXIT
 mkdir -p docs/recipes
 while read -r recipe minutes; do
     OMP_NUM_THREADS=1 .venv/bin/wgan-train "experiment=$recipe" "max_minutes=$minutes" device=cpu \
-        "hydra.run.dir=$runs/$recipe" "$@" </dev/null
+        "out=$runs/$recipe" "$@" </dev/null
     .venv/bin/wgan-sample "checkpoint=$runs/$recipe" "out=docs/recipes/$recipe.png" </dev/null
 done <<'LIST'
 wgan_mlp 5

@@ -7,10 +7,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tests.builders import bits
+from wgan_cli.cli.command_line import parse_command_line
+from wgan_cli.cli.compose import compose_config, initialize_hydra, to_plain
 from wgan_cli.cli.main import wgan_sample, wgan_train
 
 # A run of a second of training: five batches an epoch, so that two critic updates a step do not divide an epoch.
@@ -54,10 +54,10 @@ def command(name: str) -> str:
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
-    """One thread, none of the caller's settings or caches, and no network."""
+    """One thread, none of the caller's settings or caches, and no network. Folders beside each other share a cache."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HYDRA", "WGAN", "PYTEST"))}
     none = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED)
-    own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    own = {"HOME": str(home), "XDG_CACHE_HOME": str(home.parent / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
     return {**kept, **none, **own, **variables}
 
 
@@ -85,14 +85,15 @@ def answer(process: "subprocess.Popen[str]") -> Answer:
 
 # Importing torch takes most of a short command's time. A server that has imported it forks a process for each command,
 # which calls the function of the console script. `start` starts the script itself.
-_PRELOADED = [
-    "tests.commands", "torchvision.datasets", "wgan_cli.cli.train", "wgan_cli.build.restore", "wgan_cli.sampling.modes"
-]  # fmt: skip
+PRELOADED = [
+    "tests.commands",
+    "torchvision.datasets",
+    "wgan_cli.cli.train",
+    "wgan_cli.build.restore",
+    "wgan_cli.sampling.modes",
+]
 _forks = multiprocessing.get_context("forkserver")
-_one_at_a_time = (
-    threading.Lock()
-)  # starting a process collects the exit codes of others, each only once
-_forks.set_forkserver_preload(_PRELOADED)
+_forks.set_forkserver_preload(PRELOADED)
 
 
 def forked(name: str, *words: str, cwd: Path, fault: Fault | None = None, **variables: str) -> Answer:
@@ -108,12 +109,9 @@ def forked(name: str, *words: str, cwd: Path, fault: Fault | None = None, **vari
     with tempfile.TemporaryDirectory() as said:
         out, err = Path(said, "out"), Path(said, "err")
         process = _forks.Process(target=_be, args=(name, words, cwd, environment(cwd, **variables), out, err, fault))
-        with _one_at_a_time:
-            process.start()
-        if not wait([process.sentinel], 300):
-            process.kill()
-        with _one_at_a_time:
-            process.join()
+        process.start()
+        process.join(300)
+        process.kill()
         assert process.exitcode is not None
         return Answer(process.exitcode, out.read_text(), err.read_text())
 
@@ -148,9 +146,28 @@ def run(name: str, *words: str, cwd: Path, code: int = 0, fault: Fault | None = 
     return said
 
 
+def refuse(name: str, *words: str, cwd: Path, **variables: str) -> str:
+    """Run a command that must be refused; return its message: a line or two. Nothing is left on the disk."""
+    before = tree(cwd)
+    said = run(name, *words, cwd=cwd, code=2, CUDA_VISIBLE_DEVICES="", **variables)
+    assert said.err.startswith(f"{name}: ")
+    assert len(said.err.splitlines()) <= 2
+    assert len(said.err) < 2000
+    assert "results" not in said.out  # the last line of the plan
+    assert tree(cwd) == before
+    return said.err
+
+
+def compose(*words: str) -> dict[str, Any]:
+    """Compose the settings of a command line of wgan-train, as plain data."""
+    line = parse_command_line("train", words)
+    with initialize_hydra(line):
+        return to_plain(compose_config(line))
+
+
 def tree(folder: Path) -> dict[str, tuple[int, bytes] | None]:
-    """Everything in a folder: files with their times and contents, and folders."""
-    found = sorted(path for path in folder.rglob("*"))
+    """Everything in a folder but locks: files with their times and contents, and folders."""
+    found = sorted(path for path in folder.rglob("*") if path.name != ".lock")
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes()) if path.is_file() else None
         for path in found

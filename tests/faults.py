@@ -4,6 +4,7 @@ A fault is called in the process before its command starts. It records where it 
 """
 
 import ctypes
+import importlib
 import json
 import os
 import resource
@@ -171,3 +172,22 @@ class LittleMemory:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + self.size
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """No fault: the embedded digits have one look instead of twelve, which halves the time of a short run.
+
+    Attributes:
+        checkout: Where the package is, in place of the one that is imported already.
+    """
+
+    checkout: Path | None = None
+
+    def __call__(self) -> None:
+        if self.checkout is not None:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "wgan_cli"]:
+                del sys.modules[name]
+            sys.path.insert(0, str(self.checkout))
+        looks = vars(importlib.import_module("wgan_cli.data.glyphs"))
+        looks.update(OUTLINES=looks["OUTLINES"][:1], BLURS=looks["BLURS"][:1])

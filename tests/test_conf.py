@@ -1,4 +1,4 @@
-"""The YAML files: each option is exactly its part's parameters, and every part has an option."""
+"""The YAML files: every part has an option, whose settings are exactly the parameters of the part."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from wgan_cli.cli.compose import composed, plain
+from wgan_cli.cli.command_line import parse_command_line
+from wgan_cli.cli.compose import compose_config, initialize_hydra, to_plain
 from wgan_cli.constraints import CONSTRAINTS
 from wgan_cli.data import DATASETS
 from wgan_cli.losses import LOSSES
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
-from wgan_cli.parameters import bind, checked
+from wgan_cli.parameters import bind, check_settings
 from wgan_cli.settings import CONF_DIR, DatasetUse, Settings
 
 REGISTRIES: dict[str, Mapping[str, Callable[..., object]]] = {
@@ -25,13 +26,13 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., object]]] = {
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
 }
-# What build.py supplies, and so no option sets.
+# Parameters that the program supplies.
 SUPPLIED = {
-    "critic": {"image_size", "channels", "num_classes"},
-    "generator": {"image_size", "channels", "num_classes"},
-    "optimizer": {"generator", "critic", "progress"},
+    "critic": {"image_size", "channels", "sample_shape", "num_classes"},
+    "generator": {"image_size", "channels", "sample_shape", "num_classes"},
+    "optimizer": {"generator", "critic"},
 }
-# What every option of a group has, and build.py takes for itself.
+# Settings of every option of a group, which are not parameters of the part.
 COMMON = {"dataset": {field.name for field in fields(DatasetUse)}}
 FILES = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.rglob("*.yaml"))
 OPTIONS = [
@@ -42,9 +43,9 @@ RECIPES = [path.name for path in FILES if path.parent.name == "experiment"]
 
 def configuration(*words: str) -> dict[str, Any]:
     """What a command line composes."""
-    config = composed("train", words)
-    assert config is not None
-    return plain(config)
+    line = parse_command_line("train", words)
+    with initialize_hydra(line):
+        return to_plain(compose_config(line))
 
 
 def option(group: str, name: str) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def test_an_options_keys_are_its_parts_parameters(group: str, name: str) -> None
     assert settings.keys() >= common
     own = {key: value for key, value in settings.items() if key not in common}
     assert own.keys() - {"name"} == set(inspect.signature(part).parameters) - supplied
-    assert checked(part, own, group, supplied).keys() == own.keys() - {"name"}
+    assert check_settings(part, own, group, supplied).keys() == own.keys() - {"name"}
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group, parts in REGISTRIES.items() for name in parts])
@@ -111,7 +112,7 @@ def test_an_option_beside_a_recipe_wins_whole(words: str, group: str, option_wor
     recipe = next(word for word in words.split() if word.startswith("experiment"))
     mine, alone, whole = (configuration(*some.split()) for some in (words, option_words, recipe))
     assert mine[group] == alone[group]
-    others = set(mine) - {group, "clip_value"}
+    others = set(mine) - {group, "clip_value", "out"}  # out contains the time
     assert {key: mine[key] for key in others} == {key: whole[key] for key in others}
 
 
@@ -138,7 +139,7 @@ def test_the_defaults() -> None:
         "constraint": "clip",
         "optimizer": "rmsprop",
     }
-    assert usual["n_critic"] is None
+    assert usual["n_critic"] == 1
     assert usual["clip_value"] is None
 
 
@@ -152,7 +153,7 @@ ADAM, ADAM_GP, RMSPROP = (option("optimizer", name) for name in ("adam", "adam_g
         ("loss=wasserstein_gp", "gradient_penalty", ADAM_GP),
         ("loss=hinge", "spectral_norm", ADAM),
         *((f"loss={name}", "none", ADAM) for name in sorted(set(LOSSES) - {"wasserstein", "hinge"})),
-        # What the command line says wins, whole, in whatever order it says it.
+        # An option on the command line wins, in any order.
         ("loss=hinge constraint=clip", "clip", ADAM),
         ("constraint=clip loss=hinge", "clip", ADAM),
         ("constraint=none", "none", RMSPROP),
@@ -172,7 +173,7 @@ def test_a_loss_brings_its_constraint_and_optimizer(words: str, constraint: str,
 
 
 def test_a_loss_file_sets_no_value_of_another_group() -> None:
-    """A pairing names an option; the values are in that option's file."""
+    """It names an option, whose file has the values."""
     for path in (CONF_DIR / "loss").glob("*.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         part = LOSSES[content["name"]]

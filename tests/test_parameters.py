@@ -1,30 +1,15 @@
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import Tensor, nn
 
 from wgan_cli.constraints import CONSTRAINTS
+from wgan_cli.errors import SettingError, UnknownSettingError
 from wgan_cli.losses import LOSSES, Loss
-from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
-from wgan_cli.parameters import (
-    Range,
-    SettingError,
-    UnknownSettingError,
-    bind,
-    check,
-    checked,
-    choose,
-    describe,
-    nearest,
-    path_of,
-    typed,
-)
+from wgan_cli.parameters import Range, bind, check_settings, check_value, choose, describe
 
 HUGE = 10**400  # beyond float64: math.isfinite and float() raise OverflowError for it
 Positive = Annotated[float, Range(above=0)]
@@ -91,13 +76,13 @@ def short(value: object) -> str:
 
 @pytest.mark.parametrize(("value", "annotation", "expected"), ACCEPTED, ids=short)
 def test_check_accepts(value: Any, annotation: Any, expected: Any) -> None:
-    result = check(value, annotation, "key")
+    result = check_value(value, annotation, "key")
     assert result == expected
     assert type(result) is type(expected)
 
 
 def test_whole_numbers_become_floats_inside_tuples() -> None:
-    betas = check([0, 0.9], tuple[Decay, Decay], "betas")
+    betas = check_value([0, 0.9], tuple[Decay, Decay], "betas")
     assert [type(beta) for beta in betas] == [float, float]  # YAML's [0, 0.9] crashes Adam otherwise
 
 
@@ -120,9 +105,7 @@ REFUSED = [
     (float("nan"), Positive | None, "nan", "a number above 0 or null"),
     (HUGE, float, "1000", "a number"),
     (-HUGE, Positive | None, "-1000", "a number above 0 or null"),
-    (2**63, int, "9223372036854775808", "a whole number"),  # which counts and sizes of this world never reach
-    # Python writes no more than 4,300 digits.
-    pytest.param(10**5000, int, "a number of 16,610 bits", "a whole number", id="5,001 digits"),
+    (2**63, int, "9223372036854775808", "a whole number"),  # beyond int64
     (HUGE, Count, "1000", "a whole number from 1 to 100"),
     ([HUGE, 0.5], tuple[Decay, Decay], "1000", "a number of at least 0 and below 1"),
     ("three", Literal["one", "two"], "three", "one of one, two"),
@@ -141,7 +124,7 @@ REFUSED = [
     ({"a": 1}, tuple[int, ...], "{a: 1}", "a list, each item a whole number"),
     ([1], int, "[1]", "a whole number"),
     ([1], dict[str, Any], "[1]", "a group of settings"),
-    (3, Inner, "3", "settings of its own"),
+    (3, Inner, "3", "{depth: ..., rate: ...}"),
     ("x", Inner | None, "x", "{depth: ..., rate: ...} or null"),
 ]
 
@@ -151,7 +134,7 @@ def test_check_refuses_with_key_value_and_what_is_allowed(
     value: Any, annotation: Any, shown: str, allowed: str
 ) -> None:
     with pytest.raises(SettingError) as refused:
-        check(value, annotation, "group.key")
+        check_value(value, annotation, "group.key")
     message = str(refused.value)
     assert message.startswith("group.key")
     assert f"={shown}" in message
@@ -162,7 +145,7 @@ def test_check_refuses_with_key_value_and_what_is_allowed(
 
 def test_an_item_that_does_not_fit_is_named_by_its_place() -> None:
     with pytest.raises(SettingError, match=r"^widths\[1\]=0: must be a whole number from 1 to 100$"):
-        check([5, 0], tuple[Count, ...], "widths")
+        check_value([5, 0], tuple[Count, ...], "widths")
 
 
 def test_bind_calls_with_checked_values_and_leaves_defaults_alone() -> None:
@@ -185,20 +168,20 @@ def test_bind_names_an_unknown_setting_the_known_ones_and_the_nearest() -> None:
     with pytest.raises(UnknownSettingError) as refused:
         bind(part, {"size": 3, "shufle": False}, "dataset")
     message = str(refused.value)
-    assert message.startswith("dataset.shufle: no such setting (did you mean shuffle?); there is ")
+    assert message.startswith("dataset.shufle: no such setting (did you mean shuffle?); must be one of ")
     assert message.endswith("betas, extra, inner, kind, limit, rate, root, shuffle, size, widths")
     assert refused.value.key == "dataset.shufle"
     assert isinstance(refused.value, SettingError)
 
 
-def test_bind_suggests_nothing_where_nothing_is_near() -> None:
+def test_bind_suggests_nothing_if_nothing_is_near() -> None:
     with pytest.raises(UnknownSettingError) as refused:
         bind(part, {"size": 3, "qqqq": 1}, "dataset")
     assert "did you mean" not in str(refused.value)
 
 
 def test_bind_names_a_missing_setting_and_what_it_must_be() -> None:
-    with pytest.raises(SettingError, match=r"^dataset\.size=null: missing; must be a whole number from 1 to 100$"):
+    with pytest.raises(SettingError, match=r"^dataset\.size=null: is missing; must be a whole number from 1 to 100$"):
         bind(part, {}, "dataset")
 
 
@@ -236,13 +219,10 @@ def test_name_chooses_the_part_and_reaches_it_only_where_it_is_a_parameter() -> 
     assert bind(Inner, {"name": "me", "depth": 1}) == Inner(1)
 
 
-IMAGES = {"image_size": 8, "channels": 1, "num_classes": None}
 GROUPS: dict[str, tuple[Mapping[str, Callable[..., object]], dict[str, Any]]] = {
     "loss": (LOSSES, {}),
     "constraint": (CONSTRAINTS, {}),
-    "generator": (GENERATORS, IMAGES),
-    "critic": (CRITICS, IMAGES),
-    "optimizer": (OPTIMIZERS, {"generator": nn.Linear(1, 1), "critic": nn.Linear(1, 1), "progress": float}),
+    "optimizer": (OPTIMIZERS, {"generator": nn.Linear(1, 1), "critic": nn.Linear(1, 1)}),
 }
 
 
@@ -253,7 +233,7 @@ def test_every_registered_part_can_be_bound_with_its_defaults(group: str, name: 
 
 
 def test_a_loss_class_without_an_init_takes_no_settings() -> None:
-    """A class of its own, because instantiating a Protocol's subclass once changes its signature for good."""
+    """A new class, whose inherited __init__ has never been called."""
 
     class Fresh(Loss):
         def critic(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -267,30 +247,29 @@ def test_a_loss_class_without_an_init_takes_no_settings() -> None:
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_a_loss_has_no_settings_and_refuses_any(name: str) -> None:
-    assert checked(LOSSES[name], {"name": name}, "loss") == {}
-    with pytest.raises(UnknownSettingError, match=r"^loss\.label_smoothing: no such setting; there is none$"):
+    assert check_settings(LOSSES[name], {"name": name}, "loss") == {}
+    with pytest.raises(UnknownSettingError, match=r"^loss\.label_smoothing: no such setting$"):
         bind(LOSSES[name], {"name": name, "label_smoothing": 0.1}, "loss")
 
 
 def test_choose_returns_the_part_or_names_the_nearest() -> None:
     parts = {"hinge": 1, "wasserstein": 2}
     assert choose(parts, {"name": "hinge", "other": 5}, "loss") == 1
-    with pytest.raises(
-        UnknownSettingError,
-        match=r"^loss\.name=wasserstien: no such loss \(did you mean wasserstein\?\); there is hinge, wasserstein$",
-    ):
+    with pytest.raises(UnknownSettingError) as refused:
         choose(parts, {"name": "wasserstien"}, "loss")
+    expected = "no such loss (did you mean wasserstein?); must be one of hinge, wasserstein"
+    assert str(refused.value) == f"loss.name=wasserstien: {expected}"
 
 
 @pytest.mark.parametrize(("settings", "shown"), [({"name": 3}, "3"), ({"name": ["gp"]}, "[gp]")])
-def test_choose_refuses_a_name_that_is_no_text(settings: dict[str, Any], shown: str) -> None:
+def test_choose_refuses_a_name_that_is_not_text(settings: dict[str, Any], shown: str) -> None:
     with pytest.raises(UnknownSettingError) as refused:
         choose({"hinge": 1}, settings, "loss")
-    assert str(refused.value) == f"loss.name={shown}: no such loss; there is hinge"
+    assert str(refused.value) == f"loss.name={shown}: no such loss; must be one of hinge"
 
 
-def test_choose_says_where_a_name_is_missing() -> None:
-    with pytest.raises(SettingError, match=r"^loss\.name=null: missing; the option's file must name one of hinge$"):
+def test_choose_refuses_a_missing_name() -> None:
+    with pytest.raises(SettingError, match=r"^loss\.name=null: must be one of hinge$"):
         choose({"hinge": 1}, {}, "loss")
 
 
@@ -330,43 +309,11 @@ def test_range_ends(limits: Range, inside: list[float], outside: list[float]) ->
     assert not any(value in limits for value in outside)
 
 
-def test_nearest_is_empty_or_a_question() -> None:
-    assert nearest("widht", ["width", "depth"]) == " (did you mean width?)"
-    assert nearest("zzz", ["width"]) == ""
-
-
-def test_checked_returns_the_arguments_without_calling() -> None:
+def test_check_settings_returns_the_arguments_without_calling() -> None:
     def never(size: Count, rate: Positive = 2.0) -> None:
         raise AssertionError(size, rate)
 
-    assert checked(never, {"size": 3, "rate": 1}) == {"size": 3, "rate": 1.0}
-    assert checked(never, {}, given=["size"]) == {}
-    with pytest.raises(SettingError, match=r"^a\.size=null: missing"):
-        checked(never, {}, "a")
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("outputs/2026-11-21/18-30-00-123456", "resume=outputs/2026-11-21/18-30-00-123456"),
-        ("my run", """'resume="my run"'"""),
-        ("n_critic=1,loss=x", """'resume="n_critic=1,loss=x"'"""),
-        ("läufe", """'resume="läufe"'"""),
-        ('a"b', """'resume="a\\"b"'"""),
-        ("it's", """'resume="it'"'"'s"'"""),
-    ],
-)
-def test_settings_as_they_are_typed(value: str, expected: str) -> None:
-    """The shell and then Hydra take them apart again."""
-    assert typed("resume", value) == expected
-    (word,) = shlex.split(expected)
-    (override,) = OverridesParser.create().parse_overrides([word])
-    assert override.value() == value
-
-
-def test_a_path_for_which_there_is_no_home() -> None:
-    for value in ("~nobody_of_that_name/x", "a" * 5000):
-        with pytest.raises(SettingError, match="is no path"):
-            path_of(value, "out")
-    assert path_of("~/x", "out") == Path.home() / "x"
-    assert path_of("a b", "out") == Path("a b")
+    assert check_settings(never, {"size": 3, "rate": 1}) == {"size": 3, "rate": 1.0}
+    assert check_settings(never, {}, given=["size"]) == {}
+    with pytest.raises(SettingError, match=r"^a\.size=null: is missing"):
+        check_settings(never, {}, "a")

@@ -1,6 +1,6 @@
-"""The recipes against their sources: networks, losses, constraints and optimizers restated, on the same random numbers.
+"""The recipes against their sources, restated in plain torch and trained on the same random numbers.
 
-``Source`` says what each source has; ``replay`` trains by it, in plain torch, as the source's own script would.
+``Source`` describes the networks, loss, constraint and optimizer of a source; ``replay`` trains as its script would.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests import references
 from tests.builders import updates
 from tests.test_conf import RECIPES, configuration
-from wgan_cli.build import build_run
+from wgan_cli.build.run import build_run
 from wgan_cli.parameters import bind
 from wgan_cli.run.session import Run
 from wgan_cli.settings import Settings
@@ -23,7 +23,7 @@ from wgan_cli.training.loop import train
 
 Scores = Callable[[Tensor], Tensor]
 Optimizers = partial[torch.optim.RMSprop] | partial[torch.optim.Adam]
-# In place of the sources', which CPUs take long for.
+# Smaller than the sources', for a CPU.
 BATCH, GENERATOR_BATCH, N_CRITIC = 6, 7, 2
 
 
@@ -129,7 +129,7 @@ def recipe(name: str, *words: str) -> dict[str, Any]:
 
 
 def build(name: str, loss: str | None = None, **changed: Any) -> Run:
-    """Build a recipe's run over a few digits of its images' shape, with small batches."""
+    """Build a recipe's run on a few digits of the right shape, with small batches."""
     _, size, channels = SOURCES[name].dataset
     digits = {"name": "glyphs", "image_size": size, "channels": channels, "limit": 64, "seed": 0}
     config = recipe(name, *([f"loss={loss}"] if loss else []))
@@ -161,7 +161,7 @@ def test_settings_are_the_sources(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["wgan_gp_mnist", "wgan_gp_cifar10", "sngan_cifar10"])
 def test_epochs_are_enough_for_the_steps(name: str) -> None:
-    """And no more than that: the sources count steps, of n_critic batches each."""
+    """And not more than that: the sources count steps, of n_critic batches each."""
     images = {"mnist": 60_000, "cifar10": 50_000}[SOURCES[name].dataset[0]]
     epochs, steps = SOURCES[name].length
     assert steps is not None
@@ -180,7 +180,7 @@ def test_networks_have_the_sources_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if not source.own_start])
 def test_first_weights_are_drawn_as_the_sources(name: str) -> None:
-    """Layer by layer: mean and standard deviation of weights and biases, against those that the source begins with."""
+    """Layer by layer, weights and biases have the mean and standard deviation of the source's."""
     state, source = build(name, constraint={"name": "none"}, clip_value=None).state, SOURCES[name]
     for ours, make in zip((state.generator, state.critic), source.networks, strict=True):
         fresh = make()
@@ -211,7 +211,7 @@ def test_the_authors_warm_up() -> None:
 
 
 def spectrally_normalized(critic: nn.Module) -> Scores:
-    """Each weight divided by its largest singular value, as torch's own singular value decomposition finds it."""
+    """Divide each weight by its largest singular value, from torch's singular value decomposition."""
     divided = {
         name: weight / torch.linalg.matrix_norm(weight.flatten(1), 2) if weight.dim() > 1 else weight
         for name, weight in critic.named_parameters()
@@ -227,20 +227,20 @@ def penalty_of(critic: nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -
 
 
 def replay(name: str, loss: str, run: Run) -> list[dict[str, float]]:
-    """Train as the source does, with the run's first weights, images and random numbers, and tell the losses."""
-    source, rules = SOURCES[name], run.rules
+    """Train as the source does, with the initial weights, images and random numbers of the run; return the losses."""
+    source, algorithm = SOURCES[name], run.algorithm
     generator, critic = (make() for make in source.networks)
-    # Spectral normalisation keeps its weights elsewhere; those that it began with are those without it.
+    # A normalised critic has other names for its weights, so they are taken from one without a constraint.
     plain = build(name, loss, constraint={"name": "none"}, clip_value=None).state
     references.copy_in_order(plain.generator, generator)
     references.copy_in_order(plain.critic, critic)
     of_generator, of_critic = source.optimizer(generator.parameters()), source.optimizer(critic.parameters())
     latent_dim = run.state.generator.latent_dim
-    told: list[dict[str, float]] = []
+    losses: list[dict[str, float]] = []
     position = 0
 
     def draw(purpose: Any, position: int, *shape: int, uniform: bool = False) -> Tensor:
-        return (torch.rand if uniform else torch.randn)(shape, generator=rules.streams.at(purpose, position))
+        return (torch.rand if uniform else torch.randn)(shape, generator=algorithm.streams.at(purpose, position))
 
     def scores() -> Scores:
         return spectrally_normalized(critic) if source.constraint == "spectral norm" else critic
@@ -254,9 +254,9 @@ def replay(name: str, loss: str, run: Run) -> list[dict[str, float]]:
         optimizer.step()
 
     for step in range(2):
-        for _ in range(rules.schedule.updates_in(step)):
-            rules.streams.seed_global("critic dropout", position)
-            real = rules.images[position]
+        for _ in range(algorithm.schedule.updates_in(step)):
+            algorithm.streams.seed_global("critic dropout", position)
+            real = algorithm.batches[position].samples
             fake = generator(draw("critic latents", position, len(real), latent_dim)).detach()
             judge = scores()
             real_scores, fake_scores = judge(real).double(), judge(fake).double()
@@ -270,43 +270,45 @@ def replay(name: str, loss: str, run: Run) -> list[dict[str, float]]:
                 for parameter in critic.parameters():
                     parameter.data.clamp_(-0.01, 0.01)
             estimate = real_scores.mean() - fake_scores.mean()
-            told.append({name: value.item() for name, value in (
+            losses.append({name: value.item() for name, value in (
                 ("critic_loss", critic_loss), ("penalty", penalty), ("wasserstein_estimate", estimate)
             )})  # fmt: skip
             position += 1
-        rules.streams.seed_global("generator dropout", step)
-        fake = generator(draw("generator latents", step, rules.generator_batch_size, latent_dim))
+        algorithm.streams.seed_global("generator dropout", step)
+        fake = generator(draw("generator latents", step, algorithm.generator_batch_size, latent_dim))
         judge = scores()
-        real_scores = judge(rules.generator_images[step]) if loss.startswith("relativistic") else torch.zeros(0)
+        real_scores = (
+            judge(algorithm.generator_batches[step].samples) if loss.startswith("relativistic") else torch.zeros(0)
+        )
         generator_loss = references.GENERATOR_LOSSES[loss](real_scores.double(), judge(fake).double())
         update(generator_loss, generator, of_generator, step)
-        told.append({"generator_loss": generator_loss.item()})
-    return told
+        losses.append({"generator_loss": generator_loss.item()})
+    return losses
 
 
 def ours(run: Run, count: int) -> list[dict[str, float]]:
-    """Train as we do, and tell the losses of each update."""
-    told: list[dict[str, float]] = []
+    """Train as we do; return the losses of each update."""
+    losses: list[dict[str, float]] = []
 
     def look(state: Any) -> None:
-        told.append(state.means.read())
+        losses.append(state.means.read())
         state.means.reset()
 
-    train(run.state, run.rules, updates(count, look))
-    return told
+    train(run.state, run.algorithm, updates(count, look))
+    return losses
 
 
 def assert_close(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
     """Compare two trainings, update by update.
 
-    Rounding alone keeps the first losses equal to six digits. RMSprop's and Adam's first steps then have full length
-    whatever the gradient's, so that weights whose gradient is all rounding go either way: 0.3 % of the largest losses
-    was seen of that. The bias at a Wasserstein critic's score is such a weight, as its gradient is 1 − 1: it cancels in
-    what the critic minimises, and shifts what the generator does by up to four steps, 0.0008.
+    The first losses differ by rounding only, and agree to six digits. The first steps of RMSprop and Adam have full
+    length however small the gradient, so a weight whose gradient is nothing but rounding moves either way: that changed
+    losses by up to 0.3 % of the largest. The bias of a Wasserstein critic's score is such a weight, because its
+    gradient is 1 − 1. It cancels in the critic's loss and shifts the generator's by up to four steps, 0.0008.
     """
     assert found[0] == pytest.approx(expected[0], rel=1e-5, abs=1e-6)
     for key in ("critic_loss", "penalty", "wasserstein_estimate", "generator_loss"):
-        mine, theirs = ([update[key] for update in told if key in update] for told in (found, expected))
+        mine, theirs = ([update[key] for update in losses if key in update] for losses in (found, expected))
         tolerance = 5e-3 * max(map(abs, theirs)) + (1e-3 if key == "generator_loss" else 0)
         assert mine == pytest.approx(theirs, rel=0, abs=tolerance), key
 
@@ -323,7 +325,7 @@ def test_the_first_losses_are_the_sources(name: str, loss: str) -> None:
         changed["critic_warmup"] = {"updates": 4, "steps": 1, "every": None}
     run = build(name, loss, **changed)
     expected = replay(name, loss, run)
-    assert len(expected) == run.rules.schedule.updates_until(2) + 2
+    assert len(expected) == run.algorithm.schedule.updates_until(2) + 2
     assert_close(ours(run, len(expected)), expected)
 
 
@@ -340,7 +342,7 @@ def test_the_first_losses_are_the_sources(name: str, loss: str) -> None:
     ],
 )
 def test_other_settings_have_other_losses(name: str, group: str, key: str, value: Any) -> None:
-    """The comparison above notices a recipe that is a little off."""
+    """The comparison above notices small errors in a recipe."""
     loss = SOURCES[name].loss
     expected = replay(name, loss, build(name))
     off: dict[str, Any] = {

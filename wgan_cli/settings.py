@@ -13,6 +13,7 @@ _HERE = Path(__file__).resolve().parent
 # else is installed.
 CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if (path / "train.yaml").is_file())
 
+GROUPS = ("dataset", "generator", "critic", "loss", "constraint", "optimizer", "experiment")  # each has options
 Part = dict[str, Any]  # ``name``, which chooses the part, and the settings that the part declares
 AtLeastOne = Annotated[int, Range(1)]
 Length = Annotated[int, Range(1, 10**9)]  # of a run, so that every count in it stays far below 2**63
@@ -80,11 +81,6 @@ class Settings:
     loss: Part
     constraint: Part
     optimizer: Part
-
-
-def list_groups() -> list[str]:
-    """Return the groups that have options, including ``experiment``."""
-    return [path.name for path in CONF_DIR.iterdir() if path.is_dir()]
 
 
 # Settings of the process, which a checkpoint does not store.

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,48 +5,39 @@ import pytest
 from tests.commands import TINY, Answer, run
 from tests.data.files import photographs
 
-# Finished runs that several tests look at, made two at a time while other tests run.
+# Finished runs that several tests look at. A step has two critic updates c and a generator update g, and an epoch
+# has five critic updates; | ends one: c c g c c g c | c g c c g c c g |
 RUNS = {
     "whole": (),
-    "again": (),
     "half": ("epochs=1",),
     "other_seed": ("seed=1",),
 }
 
 
 class FinishedRuns:
-    """The runs by name; asking for one waits for it. Tests must not write into their folders."""
+    """Runs by name, each made when a test first asks for it. Tests must not write into their folders."""
 
-    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
-        self._folder = folder
-        self._answers: dict[str, Future[Answer]] = {
-            name: pool.submit(run, "wgan-train", *TINY, *words, f"out={name}", cwd=folder)
-            for name, words in RUNS.items()
-        }
+    def __init__(self, folder: Path, tiny: tuple[str, ...]) -> None:
+        self._folder, self._tiny = folder, tiny
+        self._answers: dict[str, Answer] = {}
 
     def __getitem__(self, name: str) -> Path:
         self.answer(name)
         return self._folder / name
 
     def answer(self, name: str) -> Answer:
-        return self._answers[name].result()
+        if name not in self._answers:
+            self._answers[name] = run("wgan-train", *self._tiny, *RUNS[name], f"out={name}", cwd=self._folder)
+        return self._answers[name]
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Settings for 40 images from a folder: rendering digits would take most of a short run's time."""
-    root = photographs(tmp_path_factory.mktemp("data") / "photos", 40)
-    return ("dataset=image_folder", f"dataset.root={root}", "dataset.channels=1", "dataset.test_fraction=0")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Settings for a run of a second on 40 of 50 images from a folder. Rendering the default digits would take longer."""
+    root = photographs(tmp_path_factory.mktemp("data") / "photos", 50)
+    return (*TINY, "dataset=image_folder", f"dataset.root={root}", "dataset.channels=1")
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Two commands at a time."""
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-        executor.shutdown(cancel_futures=True)
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory, pool: ThreadPoolExecutor) -> FinishedRuns:
-    return FinishedRuns(tmp_path_factory.mktemp("runs"), pool)
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> FinishedRuns:
+    return FinishedRuns(tmp_path_factory.mktemp("runs"), tiny)

@@ -2,10 +2,27 @@ from pathlib import Path
 
 import pytest
 
+from wgan_cli.data import decode
+from wgan_cli.data.cache import Pixels
+
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where decoded images are cached: a folder of the test's own."""
+    """The folder of the decoded images: a new one for each test."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "wgan-cli"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that the test has decoded so far."""
+    names: list[str] = []
+    original = decode._decode
+
+    def record(path: Path, channels: int, image_size: int) -> Pixels:
+        names.append(path.name)
+        return original(path, channels, image_size)
+
+    monkeypatch.setattr(decode, "_decode", record)
+    return names

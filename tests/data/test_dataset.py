@@ -1,73 +1,65 @@
-import inspect
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
+from torch import Tensor
 
 from wgan_cli.data import DATASETS
-from wgan_cli.data.dataset import Dataset, fit, subset
-from wgan_cli.parameters import SettingError, bind
+from wgan_cli.data.dataset import Dataset, DataSpec, choose_subset, resize_images
+from wgan_cli.errors import SettingError
+from wgan_cli.parameters import bind
 
-# What an option sets for the one who loads the dataset, and no dataset takes.
-OF_THE_CALLER = ("flip", "conditional")
-CONF = Path(__file__).parents[2] / "conf" / "dataset"
-
-
-def test_subset_keeps_everything_without_a_limit_that_binds() -> None:
-    assert subset(5, None, 0).tolist() == [0, 1, 2, 3, 4]
-    assert subset(5, 9, 0).tolist() == [0, 1, 2, 3, 4]
+IMAGES = torch.arange(3 * 64, dtype=torch.uint8).view(3, 1, 8, 8)
+LABELS = torch.tensor([4, 0, 1])
 
 
-def test_subset_is_seeded_ascending_and_without_repetition() -> None:
-    chosen = subset(1000, 50, 3)
+def make_dataset(**replaced: Any) -> Dataset:
+    """Three images for training and two for testing, of the classes 0 to 4, unless something is replaced."""
+    parts = {"train": IMAGES, "test": IMAGES[:2]}
+    labels = {"train_labels": LABELS, "test_labels": torch.tensor([0, 2]), "num_classes": 5}
+    return Dataset(**{**parts, **labels, **replaced})
+
+
+@pytest.mark.parametrize("limit", [None, 5, 9])
+def test_a_subset_without_an_effective_limit_is_everything(limit: int | None) -> None:
+    assert choose_subset(5, limit, 0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_subset_is_seeded_ascending_and_without_repetition() -> None:
+    chosen = choose_subset(1000, 50, 3)
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert len(chosen) == 50
     assert chosen.max() > 500  # not merely the first ones
-    assert torch.equal(chosen, subset(1000, 50, 3))
-    assert not torch.equal(chosen, subset(1000, 50, 4))
+    assert torch.equal(chosen, choose_subset(1000, 50, 3))
+    assert not torch.equal(chosen, choose_subset(1000, 50, 4))
 
 
-def test_fit_leaves_images_that_fit_alone() -> None:
-    images = torch.randint(256, (3, 1, 8, 8), dtype=torch.uint8)
-    assert fit(images, 8, 1) is images
+def test_images_of_the_right_size_are_not_copied() -> None:
+    assert resize_images(IMAGES, 8, 1) is IMAGES
 
 
-def test_fit_repeats_grey_and_turns_color_to_luma() -> None:
+def test_grey_is_repeated_and_color_becomes_luma() -> None:
     grey = torch.randint(256, (200, 1, 8, 8), dtype=torch.uint8)
-    assert torch.equal(fit(grey, 8, 3), grey.expand(-1, 3, -1, -1))
+    assert torch.equal(resize_images(grey, 8, 3), grey.expand(-1, 3, -1, -1))
     red_green_blue = torch.eye(3, dtype=torch.uint8).mul(255).view(3, 3, 1, 1).expand(-1, -1, 8, 8)
-    assert fit(red_green_blue, 8, 1)[:, 0, 0, 0].tolist() == [76, 150, 29]
+    assert resize_images(red_green_blue, 8, 1)[:, 0, 0, 0].tolist() == [76, 150, 29]
 
 
 @pytest.mark.parametrize("size", [8, 28, 100])
-def test_fit_resamples_without_wrapping_around(size: int) -> None:
+def test_resampling_does_not_wrap_around(size: int) -> None:
     images = torch.zeros(130, 1, 28, 28, dtype=torch.uint8)
     images[:, :, :, 14:] = 255  # a sharp edge makes bicubic interpolation overshoot
-    fitted = fit(images, size, 1)
-    assert fitted.shape == (130, 1, size, size)
-    assert fitted.dtype == torch.uint8
-    assert (fitted[:, :, :, : size // 2 - 1] < 30).all()
-    assert (fitted[:, :, :, size // 2 + 1 :] > 225).all()
+    resized = resize_images(images, size, 1)
+    assert resized.shape == (130, 1, size, size)
+    assert resized.dtype == torch.uint8
+    assert (resized[:, :, :, : size // 2 - 1] < 30).all()
+    assert (resized[:, :, :, size // 2 + 1 :] > 225).all()
 
 
-def test_fit_averages_what_it_shrinks() -> None:
+def test_shrinking_averages() -> None:
     checkered = (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).mul(255).to(torch.uint8)
-    assert (fit(checkered.view(1, 1, 32, 32), 8, 1).float() - 127.5).abs().max() < 10
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_the_yaml_file_holds_each_parameter_with_its_default(name: str) -> None:
-    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
-    assert isinstance(settings, dict)
-    assert settings.pop("name") == name
-    parameters = inspect.signature(DATASETS[name]).parameters
-    assert list(settings) == [*parameters, *OF_THE_CALLER]
-    assert not any(settings[key] for key in OF_THE_CALLER)
-    for key, parameter in parameters.items():
-        assert settings[key] == ("???" if parameter.default is parameter.empty else parameter.default)
+    assert (resize_images(checkered.view(1, 1, 32, 32), 8, 1).float() - 127.5).abs().max() < 10
 
 
 @pytest.mark.parametrize(
@@ -81,82 +73,77 @@ def test_the_yaml_file_holds_each_parameter_with_its_default(name: str) -> None:
     ],
 )
 def test_a_setting_out_of_range_is_refused(name: str, setting: str, value: float) -> None:
-    settings = {"name": name} | ({} if name == "glyphs" else {"root": "nowhere"}) | {setting: value}
+    settings = ({} if name == "glyphs" else {"root": "nowhere"}) | {setting: value}
     with pytest.raises(SettingError, match=rf"^dataset\.{setting}={value}: must be"):
         bind(DATASETS[name], settings, "dataset")
 
 
 @pytest.mark.parametrize(
-    "images", [torch.zeros(3, 1, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8), np.zeros((3, 1, 8, 8), np.uint8)]
+    ("replaced", "message"),
+    [
+        ({"train": IMAGES.float()}, r"train must be .* it is torch.float32 \(3, 1, 8, 8\)"),
+        ({"test": IMAGES[:2, 0]}, r"test must be .* it is torch.uint8 \(2, 8, 8\)"),
+        ({"train": IMAGES.numpy()}, "train must be .* it is of type ndarray"),
+        ({"train": torch.zeros(3, 2, dtype=torch.float64)}, r"train must be .* it is torch.float64 \(3, 2\)"),
+        ({"train_labels": LABELS[:2]}, r"train_labels must be an int64 tensor \(3,\)"),
+        ({"test_labels": LABELS}, r"test_labels must be an int64 tensor \(2,\)"),
+        ({"train_labels": LABELS[:, None]}, r"it is torch.int64 \(3, 1\)"),
+        ({"train_labels": LABELS.int()}, r"it is torch.int32 \(3,\)"),
+        ({"train_labels": np.zeros(3, np.int64)}, "it is of type ndarray"),
+        ({"num_classes": 4}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
+        ({"test_labels": torch.tensor([0, -1])}, r"test_labels must be .*; they are -1 to 0"),
+        ({"train_labels": None}, "go together"),
+        ({"test_labels": None}, "go together"),
+        ({"num_classes": None}, "go together"),
+    ],
 )
-def test_other_arrays_are_refused(images: Any) -> None:
-    whole = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-    for parts in ((images, whole), (whole, images)):
-        with pytest.raises(TypeError, match="must be a uint8 tensor"):
-            Dataset(*parts)
+def test_arrays_that_do_not_fit_are_refused(replaced: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make_dataset(**replaced)
 
 
-def labelled(**replaced: Any) -> Dataset:
-    """Three images to train on and two to test on, of the classes 0 to 4, unless something is replaced."""
-    images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-    parts = {"train_labels": torch.tensor([4, 0, 1]), "test_labels": torch.tensor([0, 2]), "num_classes": 5}
-    return Dataset(images, images[:2], **{**parts, **replaced})
-
-
-def test_labels_may_leave_classes_and_images_out() -> None:
-    assert labelled().num_classes == 5
+def test_classes_and_parts_may_be_empty() -> None:
+    assert make_dataset().num_classes == 5
     images, labels = torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
     assert Dataset(images, images, labels, labels, 2).num_classes == 2
 
 
-@pytest.mark.parametrize("missing", ["train_labels", "test_labels", "num_classes"])
-def test_labels_and_the_number_of_classes_come_together(missing: str) -> None:
-    with pytest.raises(TypeError, match="come together or not at all"):
-        labelled(**{missing: None})
+def test_the_training_part_is_described_with_its_classes_if_training_uses_them() -> None:
+    with_classes, without = make_dataset().describe(conditional=True), make_dataset().describe(conditional=False)
+    assert with_classes == DataSpec((1, 8, 8), 5, 3, with_classes.fingerprint)
+    assert without == DataSpec((1, 8, 8), None, 3, with_classes.fingerprint)
+    points = Dataset(torch.randn(20, 2), torch.randn(0, 2)).describe(conditional=False)
+    assert (points.shape, points.num_classes, points.count) == ((2,), None, 20)
 
 
-@pytest.mark.parametrize(
-    ("replaced", "message"),
-    [
-        ({"train_labels": torch.zeros(2, dtype=torch.int64)}, r"train_labels must be an int64 tensor \(3,\)"),
-        ({"test_labels": torch.zeros(3, dtype=torch.int64)}, r"test_labels must be an int64 tensor \(2,\)"),
-        ({"train_labels": torch.zeros(3, 1, dtype=torch.int64)}, r"it is torch.int64 \(3, 1\)"),
-        ({"train_labels": torch.zeros(3, dtype=torch.int32)}, r"it is torch.int32 \(3,\)"),
-        ({"train_labels": np.zeros(3, np.int64)}, "it is int64"),
-        ({"num_classes": 4}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
-        ({"test_labels": torch.tensor([0, -1])}, r"test_labels must be .*; they are -1 to 0"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(replaced: dict[str, Any], message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        labelled(**replaced)
-
-
-def test_glyphs_have_ten_classes_whatever_a_limit_leaves() -> None:
-    assert DATASETS["glyphs"](limit=3).num_classes == 10
-
-
-def test_the_digest_is_of_all_that_is_trained_on() -> None:
-    """One bit, one label, the order, the shape or the number of classes makes another; the test part does not."""
+def test_the_fingerprint_is_of_everything_that_training_may_use() -> None:
+    """One bit, one label, the order, the shape or the number of classes changes it; the test part does not."""
     images, labels = torch.arange(2 * 3 * 64, dtype=torch.uint8).view(2, 3, 8, 8), torch.tensor([0, 1])
 
-    def digest(train: torch.Tensor, of: torch.Tensor | None = labels, classes: int | None = 2, test: int = 0) -> str:
-        part = torch.zeros(test, *train.shape[1:], dtype=torch.uint8)
+    def compute(train: Tensor, of: Tensor | None = labels, classes: int | None = 2, test: int = 0) -> str:
+        part = torch.zeros(test, *train.shape[1:], dtype=train.dtype)
         test_labels = None if of is None else torch.zeros(test, dtype=torch.int64)
-        return Dataset(train, part, of, test_labels, classes).digest()
+        return Dataset(train, part, of, test_labels, classes).describe(conditional=False).fingerprint
 
-    one_bit = images.clone()
+    one_bit, points = images.clone(), torch.randn(2, 2)
     one_bit[1, 2, 7, 7] ^= 1
     others = [
-        digest(one_bit),
-        digest(images.flip(0)),
-        digest(images.view(6, 1, 8, 8), labels.repeat(3)),
-        digest(images.transpose(2, 3)),
-        digest(images, labels.flip(0)),
-        digest(images, labels, 3),
-        digest(images, None, None),
+        compute(one_bit),
+        compute(images.flip(0)),
+        compute(images.view(6, 1, 8, 8), labels.repeat(3)),
+        compute(images.transpose(2, 3)),
+        compute(images, labels.flip(0)),
+        compute(images, labels, 3),
+        compute(images, None, None),
+        compute(points),
+        compute(points.nextafter(points + 1)),
     ]
-    assert len({digest(images), *others}) == 1 + len(others)
-    assert digest(images.clone()) == digest(images, test=5) == digest(images)
+    assert len({compute(images), *others}) == 1 + len(others)
+    assert compute(images.clone()) == compute(images, test=5) == compute(images)
     strided = torch.stack([images, images], -1)[..., 0]
-    assert digest(strided) == digest(images)
+    assert compute(strided) == compute(images)
+
+
+def test_the_fingerprint_does_not_change_between_versions() -> None:
+    """A checkpoint has it. This value is that of the first version."""
+    assert make_dataset().describe(conditional=True).fingerprint == "41f34544d843c7f0a120ed879165cfeb"

@@ -1,494 +1,383 @@
 import errno
 import io
+import json
+import math
 import os
 import pickle
 import struct
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from safetensors import safe_open
+from torch import Tensor
 
-from tests.builders import bits, images_info, make_rules, make_state, train_for
-from wgan_cli.parameters import SettingError
-from wgan_cli.run import archive
+from tests.builders import bits, data_spec, make_algorithm, make_state, train_for
+from tests.commands import names
+from wgan_cli.errors import InputError, RunFailedError
 from wgan_cli.run.checkpoints import (
     Checkpoint,
+    find_checkpoint,
     link_checkpoint,
-    load_checkpoint,
-    newest_checkpoint,
     peek,
+    read_checkpoint,
     save_checkpoint,
 )
-from wgan_cli.run.failure import RunFailedError
+from wgan_cli.training.schedule import Position
+from wgan_cli.training.state import TrainingState
 
-CONFIG: dict[str, Any] = {"seed": 3, "optimizer": {"betas": (0.0, 0.9), "critic_learning_rate": None}, "name": "ä"}
+CONFIG: dict[str, Any] = {"seed": 3, "optimizer": {"betas": [0.0, 0.9], "critic_learning_rate": None}, "name": "ä"}
 
 
-def save(path: Path, updates: int = 3) -> Path:
-    """Write the state after so many updates of a small run."""
-    state = train_for(make_state(ema=True, optimizer="adam"), make_rules(), updates)
-    save_checkpoint(path, Checkpoint(CONFIG, images_info(), state.state_dict()))
+def save_state(path: Path, updates: int) -> TrainingState:
+    """Save a small state after so many updates of either player."""
+    state = train_for(make_state(ema=True, optimizer="adam"), make_algorithm(), updates)
+    save_checkpoint(path, Checkpoint(CONFIG, data_spec(), state.counts(), state.tensors()))
+    return state
+
+
+def save(path: Path, updates: int = 2, **tensors: Tensor) -> Path:
+    """Save a checkpoint with these tensors alone."""
+    counts = {"step": 1, "critic_updates": updates, "critic_updates_in_step": 0}
+    save_checkpoint(path, Checkpoint(CONFIG, data_spec(), counts, tensors or {"x": torch.zeros(3)}))
     return path
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    state = train_for(make_state(ema=True, optimizer="adam"), make_rules(), 5)
-    save_checkpoint(tmp_path / "a.pt", Checkpoint(CONFIG, images_info(), state.state_dict()))
-    loaded = load_checkpoint(tmp_path / "a.pt", "checkpoint")
-    assert loaded.config == CONFIG
-    assert loaded.images == images_info()
-    assert bits(loaded.state) == bits(state)
-    assert {"wgan-cli", "torch"} <= loaded.versions.keys()
-    other = make_state(ema=True, optimizer="adam", seed=1)
-    other.load_state_dict(loaded.state)
-    rules = make_rules()
-    assert bits(train_for(other, rules, 4)) == bits(train_for(state, rules, 4))
-    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+    state = save_state(tmp_path / "a", updates=5)
+    found = read_checkpoint(tmp_path / "a")
+    assert (found.config, found.data, found.position) == (CONFIG, data_spec(), state.position)
+    assert {"wgan-cli", "torch"} <= found.versions.keys()
+    assert bits({**found.tensors, **found.counts}) == bits(state)
+    assert {tensor.dtype for tensor in found.tensors.values()} >= {torch.float32, torch.float64}
+    assert names(tmp_path) == {"a"}
 
 
-def test_it_is_an_archive_without_compression_that_torch_reads_safely(tmp_path: Path) -> None:
-    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-    assert content["config"] == CONFIG
-    assert all(type(value) is str for value in content["versions"].values())
-
-
-def test_more_classes_than_any_size_of_an_image(tmp_path: Path) -> None:
-    images = replace(images_info(), num_classes=20_000)
-    state = make_state().state_dict()
-    save_checkpoint(tmp_path / "a.pt", Checkpoint(CONFIG, images, state))
-    assert load_checkpoint(tmp_path / "a.pt", "checkpoint").images == images
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(6, dtype=torch.int64),
+        torch.tensor([True, False]),
+        torch.tensor([0.5, 1.5], dtype=torch.bfloat16),
+        torch.tensor(2.5),
+        torch.zeros(0, 3),
+        torch.arange(6.0).view(2, 3).T,
+        torch.arange(96.0).view(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    ],
+    ids=lambda tensor: f"{tensor.dtype} {tuple(tensor.shape)}",
+)
+def test_tensors_of_every_kind(tensor: Tensor, tmp_path: Path) -> None:
+    found = read_checkpoint(save(tmp_path / "a", x=tensor, other=torch.zeros(1))).tensors["x"]
+    assert found.dtype == tensor.dtype
+    assert torch.equal(found, tensor)
+    assert found.is_contiguous()
 
 
 # Writing.
 
 
-def full_disk(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def raise_error(error: Exception) -> Callable[..., None]:
+    def call(*_: object) -> None:
+        raise error
+
+    return call
 
 
-class FullFile(io.FileIO):
-    """A file that has room for a hundred bytes."""
+def fail_at_each_operation(action: Callable[[], object]) -> Iterator[Exception | None]:
+    """Let the first file operation of an action fail, then only its second, and so on until none is left.
 
-    def write(self, data: Any, /) -> int:
-        super().write(bytes(data[:100]))
-        full_disk()
-        return 0
+    A write that fails has written half.
+
+    Yields:
+        The error that the action raised.
+    """
+    number = operations = 0
+
+    def strike() -> None:
+        nonlocal operations
+        operations += 1
+        if operations == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def wrap(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            strike()
+            return operation(*arguments, **named)
+
+        return call
+
+    class File(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            half = len(data) // 2
+            super().write(data[:half])
+            strike()
+            return half + super().write(data[half:])
+
+    usual_open = Path.open
+
+    def open_file(path: Path, mode: str) -> Any:
+        return File(path, mode) if mode == "wb" else usual_open(path, mode)
+
+    while operations >= number:
+        number, operations, error = number + 1, 0, None
+        with pytest.MonkeyPatch.context() as patch:
+            for place, name in ((os, "open"), (os, "fsync"), (os, "link"), (Path, "replace")):
+                patch.setattr(place, name, wrap(getattr(place, name)))
+            patch.setattr(Path, "open", wrap(open_file))
+            try:
+                action()
+            except (OSError, RunFailedError) as caught:
+                error = caught
+        yield error
 
 
-def failing_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = Path.open
+def test_a_failed_save_leaves_the_old_checkpoint_or_the_complete_new_one(tmp_path: Path) -> None:
+    path = save(tmp_path / "a")
+    old, new = path.read_bytes(), torch.ones(10_000)
+    errors = []
+    for error in fail_at_each_operation(lambda: save(path, x=new)):
+        errors.append(error and str(error))
+        assert names(tmp_path) == {"a"}
+        assert path.read_bytes() == old or torch.equal(read_checkpoint(path).tensors["x"], new)
+    # Opening, writing, flushing, renaming, and two operations to flush the folder. Nothing fails in the last attempt.
+    assert errors == [f"could not save {path}, which needs 0.04 MB: No space left on device."] * 6 + [None]
+    assert path.read_bytes() != old
 
-    def opened(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
-        return FullFile(path, "wb") if mode == "wb" else usual(path, mode, *rest, **named)
 
-    monkeypatch.setattr(Path, "open", opened)
-
-
-@pytest.mark.parametrize(
-    "fail",
-    [
-        pytest.param(failing_write, id="write"),
-        pytest.param(lambda patch: patch.setattr(os, "fsync", full_disk), id="fsync"),
-        pytest.param(lambda patch: patch.setattr(Path, "replace", full_disk), id="rename"),
-    ],
-)
-def test_a_write_that_fails_leaves_what_was_there(
-    fail: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_links", [True, False])
+def test_last_becomes_another_name_of_a_checkpoint_or_its_copy(
+    has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = save(tmp_path / "a.pt")
-    before = path.read_bytes()
-    with monkeypatch.context() as patch:
-        fail(patch)
-        with pytest.raises(RunFailedError, match=r"could not save .*a\.pt, which needs .* MB: No space left on device"):
-            save(path, updates=5)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+    old, new = save(tmp_path / "old", x=torch.zeros(3)), save(tmp_path / "new", x=torch.ones(3))
+    last = tmp_path / "last"
+    if not has_links:
+        monkeypatch.setattr(os, "link", raise_error(OSError()))
+    link_checkpoint(old, last)
+    for _ in fail_at_each_operation(lambda: link_checkpoint(new, last)):
+        assert names(tmp_path) == {"old", "new", "last"}
+        assert last.read_bytes() in (old.read_bytes(), new.read_bytes())
+    assert last.read_bytes() == new.read_bytes()
+    link_checkpoint(new, last)  # again, for a run that was continued after its last epoch
+    assert last.samefile(new) == has_links
+    save(last, x=torch.zeros(1))  # a stop in the next epoch leaves the epoch's own file unchanged
+    assert torch.equal(read_checkpoint(new).tensors["x"], torch.ones(3))
 
 
-def test_last_is_another_name_of_the_epochs_checkpoint(tmp_path: Path) -> None:
-    first, last = save(tmp_path / "epoch_0001.pt"), tmp_path / "last.pt"
-    link_checkpoint(first, last)
-    assert last.samefile(first)
-    second = save(tmp_path / "epoch_0002.pt", updates=5)
-    link_checkpoint(second, last)
-    link_checkpoint(second, last)  # again: a run that went on after its last epoch
-    assert last.samefile(second)
-    assert not last.samefile(first)
-    before = second.read_bytes()
-    save(last, updates=6)  # a stop in the middle of the next epoch leaves the epoch's own file alone
-    assert second.read_bytes() == before
-    assert {file.name for file in tmp_path.iterdir()} == {"epoch_0001.pt", "epoch_0002.pt", "last.pt"}
+# Reading what is damaged, foreign or hostile.
 
 
-def test_last_is_a_copy_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = save(tmp_path / "epoch_0001.pt")
-    monkeypatch.setattr(os, "link", full_disk)
-    link_checkpoint(first, tmp_path / "last.pt")
-    assert (tmp_path / "last.pt").read_bytes() == first.read_bytes()
-    assert not (tmp_path / "last.pt").samefile(first)
-    assert {file.name for file in tmp_path.iterdir()} == {"epoch_0001.pt", "last.pt"}
+def rewrite(path: Path, entries: Mapping[str, Any], **metadata: str) -> None:
+    """Replace entries in the header of a file, or parts of its metadata, and leave the digest as it was."""
+    content = path.read_bytes()
+    end = 8 + struct.unpack_from("<Q", content)[0]
+    header = {**json.loads(content[8:end]), **entries}
+    header["__metadata__"] |= metadata
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[end:])
 
 
-def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = save(tmp_path / "epoch_0001.pt")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "link", full_disk)
-        failing_write(patch)
-        with pytest.raises(OSError, match="No space left"):
-            link_checkpoint(first, tmp_path / "last.pt")
-    assert [file.name for file in tmp_path.iterdir()] == ["epoch_0001.pt"]
+def refuse(path: Path) -> str:
+    """Return why a file is refused: in one line that cannot move a terminal's cursor."""
+    with pytest.raises(InputError) as refused:
+        read_checkpoint(path)
+    message = str(refused.value)
+    assert message.isprintable()
+    assert len(message) < 250
+    return message
 
 
-# Reading what is none, or a damaged or a crafted one.
+def entry(dtype: str, size: int, stop: int) -> dict[str, Any]:
+    return {"x": {"dtype": dtype, "shape": [size], "data_offsets": [0, stop]}}
 
 
-class Payload:
-    """Unpickled by a careless reader, it makes a file."""
+def replace_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    def change(path: Path) -> None:
+        path.unlink()
+        make(path)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, (str(self.path), "w")
+    return change
 
 
-def text(path: Path) -> None:
-    path.write_text("hello")
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("hello, this is not a checkpoint"),
+    "pickle": lambda path: path.write_bytes(pickle.dumps({"config": {}})),
+    "safetensors of others": lambda path: safetensors.torch.save_file({"x": torch.zeros(2)}, path, {"format": "pt"}),
+    "later format": lambda path: rewrite(path, {}, format="wgan-cli \x1b[31m99" + 99 * " "),
+    "folder": replace_by(Path.mkdir),
+    "pipe": replace_by(os.mkfifo),
+    "a trillion numbers": lambda path: rewrite(path, entry("F32", 10**12, 4 * 10**12)),
+    "a trillion numbers in 8 bytes": lambda path: rewrite(path, entry("F32", 10**12, 8)),
+    "unknown type": lambda path: rewrite(path, entry("\x1b[31mF32", 2, 8)),
+    "header of an exabyte": lambda path: path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:]),
+    "one byte more": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+}
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
+@pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
+def test_files_that_are_not_checkpoints(make: Callable[[Path], object], tmp_path: Path) -> None:
+    path = save(tmp_path / "a", x=torch.zeros(2), y=torch.ones(2))
+    make(path)
+    allowed = ("is not a checkpoint of wgan-train", "is not a file", "has format 'wgan-cli ?[31m99")
+    assert refuse(path).startswith(allowed)
+    assert peek(path) is None
 
 
-def truncated(path: Path) -> None:
-    tear(save(path))
+def test_a_checkpoint_of_an_older_version(tmp_path: Path) -> None:
+    torch.save({"format": 3}, tmp_path / "last.pt")
+    message = "is a checkpoint of an older version (*.pt), which this version cannot read"
+    assert refuse(tmp_path / "last.pt") == message
 
 
-def tear(path: Path) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
+UNUSABLE = {
+    "config": {
+        "hello": "Expecting value",
+        '{"epochs": NaN}': "NaN is not a number of JSON",
+        '{"epochs": -Infinity}': "-Infinity is not a number of JSON",
+        '{"a":' * 10**5: "maximum recursion depth exceeded",
+        "[1]": "config must be an object",
+    },
+    "versions": {"null": "versions must be an object"},
+    "counts": {
+        '{"step": -1}': "step must be a whole number from 0 to 2⁵³",
+        '{"step": true}': "step must be a whole number from 0 to 2⁵³",
+        '{"step": 1, "critic_updates": 9007199254740992}': "critic_updates must be a whole number from 0 to 2⁵³",
+        '{"step": 1' + 5000 * "0" + "}": "digits",
+        "{}": "step must be a whole number from 0 to 2⁵³",
+    },
+    "data": {
+        '{"shape": [3, 0, 8]}': "data.shape[1]=0",
+        '{"shape": [3], "num_classes": -1}': "data.num_classes=-1",
+        '{"shape": [3], "num_classes": null, "count": 0}': "data.count=0",
+        '{"shape": [3], "num_classes": null, "count": 1}': "data.fingerprint",
+        '{"\\u001b[31m": 1}': "data.?[31m: no such setting",
+    },
+}
 
 
-def flipped_bit(path: Path) -> None:
-    flip(save(path))
+@pytest.mark.parametrize("part", UNUSABLE)
+def test_metadata_that_cannot_be_used(part: str, tmp_path: Path) -> None:
+    for text, words in UNUSABLE[part].items():
+        path = save(tmp_path / "a")
+        rewrite(path, {}, **{part: text})
+        message = refuse(path)
+        assert message.startswith("is not a complete checkpoint (")
+        assert words in message
+        assert peek(path) is None
 
 
-def flip(path: Path) -> None:
-    """One bit of the middle of the largest tensor."""
-    with zipfile.ZipFile(path) as archive:
-        tensors = [entry for entry in archive.infolist() if "/data/" in entry.filename]
-        largest = max(tensors, key=lambda entry: entry.file_size)
-    data = bytearray(path.read_bytes())
-    (name_length, extra_length) = struct.unpack_from("<HH", data, largest.header_offset + 26)
-    data[largest.header_offset + 30 + name_length + extra_length + largest.file_size // 2] ^= 1
-    path.write_bytes(data)
+@pytest.mark.parametrize("part", ["config", "data", "counts", "versions", "digest"])
+def test_metadata_that_is_missing(part: str, tmp_path: Path) -> None:
+    with safe_open(save(tmp_path / "a"), framework="pt") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != part}
+    safetensors.torch.save_file({}, tmp_path / "a", metadata)
+    assert refuse(tmp_path / "a") == f"is not a complete checkpoint ('{part}')"
 
 
-def encrypted(path: Path) -> None:
-    """One bit says that an entry is encrypted."""
-    data = bytearray(save(path).read_bytes())
-    data[data.index(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(data)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite(value: float, tmp_path: Path) -> None:
+    tensors: Any = {"\x1b[31mx": torch.tensor([0.0, value])}
+    path = save(tmp_path / "a", **tensors)
+    assert refuse(path) == "contains numbers that are not finite, in ?[31mx; no run saves these"
 
 
-def compressed(path: Path) -> None:
-    with zipfile.ZipFile(save(path)) as archive:
-        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in entries.items():
-            archive.writestr(name, data)
-
-
-def other_archive(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme.txt", "hello")
-
-
-def tensor(path: Path) -> None:
-    torch.save(torch.zeros(3), path)
-
-
-def other_dictionary(path: Path) -> None:
-    torch.save({"model": {"weight": torch.zeros(3)}, "epoch": 3}, path)
-
-
-def other_format(path: Path) -> None:
-    torch.save({"format": 99, "config": {}, "images": {}, "state": {}, "versions": {}}, path)
-
-
-def zipped_payload(path: Path) -> None:
-    torch.save({"config": Payload(path.with_name("owned")), "state": {}}, path)
-
-
-def bare_payload(path: Path) -> None:
-    path.write_bytes(pickle.dumps(Payload(path.with_name("owned"))))
-
-
-def legacy_payload(path: Path) -> None:
-    torch.save({"config": Payload(path.with_name("owned"))}, path, _use_new_zipfile_serialization=False)
-
-
-FOREIGN = [
-    text, empty, truncated, flipped_bit, compressed, other_archive, tensor, other_dictionary, other_format,
-    zipped_payload, bare_payload, legacy_payload,
-    encrypted,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("make", FOREIGN, ids=lambda make: make.__name__)
-def test_what_is_no_checkpoint_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
-    make(tmp_path / "a.pt")
-    with pytest.raises(SettingError) as refused:
-        load_checkpoint(tmp_path / "a.pt", "resume")
-    assert refused.value.key == "resume"
-    assert str(tmp_path / "a.pt")[:40] in str(refused.value)
-    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
-
-
-def test_the_payload_would_have_worked(tmp_path: Path) -> None:
-    """Or the tests above would prove nothing."""
-    bare_payload(tmp_path / "a.pt")
-    pickle.loads((tmp_path / "a.pt").read_bytes()).close()
-    assert (tmp_path / "owned").exists()
-
-
-@pytest.mark.parametrize(
-    "missing",
-    [
-        "config",
-        "state",
-        "format",
-        "images",
-        "versions",
-    ],
-)
-def test_one_that_lacks_a_part_is_refused(missing: str, tmp_path: Path) -> None:
-    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-    del content[missing]
-    torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(SettingError):
-        load_checkpoint(tmp_path / "a.pt", "checkpoint")
-
-
-def test_what_never_ends_is_refused_at_once(tmp_path: Path) -> None:
-    """A part that stands in itself, and one that stands twice in the next, sixty times over."""
-    doubled: list[object] = [torch.zeros(1)]
-    for _ in range(60):
-        doubled = [doubled, doubled]
-    endless: list[object] = []
-    endless.append(endless)
-    for name, part in (("doubled", doubled), ("endless", endless)):
-        content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-        content["state"]["ema"] = part
-        torch.save(content, tmp_path / f"{name}.pt")
-        assert isinstance(load_checkpoint(tmp_path / f"{name}.pt", "resume").state["ema"], list)  # read, and harmless
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: torch.zeros(1).expand(10**12),
-        lambda: torch.zeros(4096)[:1].expand(64, 64),
-        lambda: torch.zeros(9).as_strided((3, 3), (2, 1)),
-        lambda: torch.zeros(4, device="meta"),
-        lambda: torch.zeros(4).to_sparse(),
-        lambda: torch.quantize_per_tensor(torch.zeros(4), 0.1, 0, torch.qint8),
-    ],
-    ids=["stride 0", "stride 0 in a large memory", "overlapping", "meta", "sparse", "quantised"],
-)
-def test_tensors_that_are_not_what_they_claim_to_be(make: Callable[[], torch.Tensor], tmp_path: Path) -> None:
-    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-    with warnings.catch_warnings(action="ignore"):  # that torch will have no quantised ones some day
-        content["state"]["x"] = [make()]
-        torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(SettingError, match="not what they claim to be"):
-        load_checkpoint(tmp_path / "a.pt", "resume")
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [torch.zeros(2, 3), torch.zeros(2, 3).T, torch.zeros(2, 1, 4), torch.zeros(()), torch.zeros(0, 3),
-     torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)],
-    ids=lambda tensor: str(tuple(tensor.shape)),
-)  # fmt: skip
-def test_tensors_of_any_order_in_memory_may_be_saved(tensor: torch.Tensor, tmp_path: Path) -> None:
-    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-    content["state"]["x"] = tensor
-    torch.save(content, tmp_path / "a.pt")
-    assert load_checkpoint(tmp_path / "a.pt", "resume").state["x"].stride() == tensor.stride()
-
-
-def test_settings_are_no_tensors(tmp_path: Path) -> None:
-    """Comparing one of 10¹² equal numbers with a setting would take as many bytes."""
-    content = torch.load(save(tmp_path / "a.pt"), weights_only=True)
-    for seed in (torch.zeros(1), torch.zeros(1).expand(10**12)):
-        content["config"]["seed"] = seed
-        torch.save(content, tmp_path / "a.pt")
-        with pytest.raises(SettingError, match=r"has tensors that are not|tensors where settings should be"):
-            load_checkpoint(tmp_path / "a.pt", "resume")
-        assert peek(tmp_path / "a.pt") is None
-
-
-@pytest.mark.parametrize("tenths", range(10))
-def test_a_file_that_was_cut_short_is_refused(tenths: int, tmp_path: Path) -> None:
-    data = save(tmp_path / "a.pt").read_bytes()
-    for length in (len(data) * tenths // 10, len(data) - 1 - tenths):
-        (tmp_path / "a.pt").write_bytes(data[:length])
-        with pytest.raises(SettingError, match="is no checkpoint, or a damaged one"):
-            load_checkpoint(tmp_path / "a.pt", "resume")
-        assert peek(tmp_path / "a.pt") is None
-
-
-def unchanged_or_refused(path: Path, data: bytes, flips: Iterable[tuple[int, int]]) -> int:
-    """Flip one bit at a time; return how often the file was refused. Otherwise, nothing read may differ."""
-    path.write_bytes(data)
-    good = load_checkpoint(path, "checkpoint")
-    refused = 0
-    for position, bit in flips:
-        damaged = bytearray(data)
-        damaged[position] ^= 1 << bit
+def test_no_truncated_file_and_no_flipped_bit_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    save_state(path, updates=3)
+    content = path.read_bytes()
+    for length in (*range(0, len(content), len(content) // 20), len(content) - 1):
+        path.write_bytes(content[:length])
+        assert refuse(path).startswith("is not a checkpoint of wgan-train, or it is damaged")
+        assert peek(path) is None
+    for index, position in enumerate(np.linspace(0, len(content) - 1, 200, dtype=int)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << index % 8
         path.write_bytes(damaged)
-        try:
-            read = load_checkpoint(path, "checkpoint")
-        except SettingError:
-            refused += 1
-        else:
-            assert bits(read.state) == bits(good.state), (position, bit)
-            assert (read.config, read.images) == (good.config, good.images), (position, bit)
-    return refused
-
-
-def test_no_flipped_bit_in_the_content_is_read(tmp_path: Path) -> None:
-    """Every entry's own bytes are under a checksum."""
-    data = save(tmp_path / "a.pt").read_bytes()
-    flips = []
-    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
-        for entry in archive.infolist():
-            lengths = struct.unpack_from("<HH", data, entry.header_offset + 26)
-            begins = entry.header_offset + 30 + sum(lengths)
-            flips += [(begins + entry.file_size * part // 7, part) for part in range(7) if entry.file_size > part]
-    assert len(flips) > 300
-    assert unchanged_or_refused(tmp_path / "a.pt", data, flips) == len(flips)
-
-
-def test_no_flipped_bit_in_the_directory_makes_another_content(tmp_path: Path) -> None:
-    """What says where the entries lie, and what they are, is under none: a weight's entry, bit by bit."""
-    data = save(tmp_path / "a.pt").read_bytes()
-    begins = data.rindex(b"PK\x01\x02", 0, data.index(b"/data/3", data.index(b"PK\x01\x02")))
-    flips = [(begins + byte, bit) for byte in range(46) for bit in range(8)]
-    assert unchanged_or_refused(tmp_path / "a.pt", data, flips) > 150
+        refuse(path)
 
 
 # Finding.
 
 
-def run_with(folder: Path, **updates: int) -> dict[str, Path]:
-    """A run's folder with checkpoints after so many updates."""
+def make_folder(folder: Path, **updates: int) -> dict[str, Path]:
+    """Make the folder of a run with checkpoints after so many critic updates."""
     (folder / "checkpoints").mkdir()
-    return {name: save(folder / "checkpoints" / f"{name}.pt", count) for name, count in updates.items()}
+    return {name: save(folder / "checkpoints" / f"{name}.safetensors", count) for name, count in updates.items()}
 
 
-def test_a_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"there is no checkpoints/last\.pt"):
-        newest_checkpoint(tmp_path, "resume")
-    with pytest.raises(SettingError, match="does not exist"):
-        newest_checkpoint(tmp_path / "nope", "resume")
-    last = run_with(tmp_path, epoch_0001=3, last=5)["last"]
-    for path in (tmp_path, last):
-        file, found = newest_checkpoint(path, "resume")
-        assert (file, found.state["critic_updates"]) == (last, 4)  # and one of the generator's
+def tear(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
 
 
-@pytest.mark.parametrize("damage", [empty, tear, flip, text, Path.unlink])
-def test_the_newest_intact_one_is_used_and_the_others_are_named(
+def flip(path: Path) -> None:
+    """Flip the last bit of the last tensor."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
+    files = make_folder(tmp_path, epoch_0001=3, last=5)
+    for path, expected in ((tmp_path, "last"), (files["last"], "last"), (files["epoch_0001"], "epoch_0001")):
+        assert find_checkpoint(path)[0] == files[expected]
+    with pytest.raises(InputError, match="does not exist"):
+        find_checkpoint(tmp_path / "nope")
+
+
+@pytest.mark.parametrize("damage", [tear, flip, Path.unlink])
+def test_the_newest_intact_checkpoint_is_used_and_the_others_are_named(
     damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    files = run_with(tmp_path, epoch_0001=3, epoch_0002=6, epoch_9999=9, epoch_10000=12, last=15)
+    files = make_folder(tmp_path, epoch_0001=3, epoch_0002=6, epoch_9999=9, epoch_10000=12, last=15)
     for name in ("last", "epoch_10000"):
         damage(files[name])
-    file, found = newest_checkpoint(tmp_path, "resume")
-    assert (file, found.state["critic_updates"]) == (files["epoch_9999"], 6)
-    if damage is not Path.unlink:
-        (record,) = caplog.records
-        for name in ("last", "epoch_10000", "epoch_9999"):
-            assert str(files[name]) in record.message
-        with pytest.raises(SettingError, match=r"last\.pt"):  # a file that is named is that file
-            newest_checkpoint(files["last"], "resume")
+    assert find_checkpoint(tmp_path)[0] == files["epoch_9999"]
+    if damage is Path.unlink:
+        assert not caplog.records
+        return
+    (record,) = caplog.records
+    for name in ("last", "epoch_10000", "epoch_9999"):
+        assert str(files[name]) in record.message
+    refuse(files["last"])  # a file that is named is that file
+    for name in ("epoch_0001", "epoch_0002", "epoch_9999"):
+        damage(files[name])
+    message = r"^has no intact checkpoint: .*last\.safetensors is .*, and so are the 4 others$"
+    with pytest.raises(InputError, match=message):
+        find_checkpoint(tmp_path)
 
 
-def test_an_older_one_that_is_used_is_never_used_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = run_with(tmp_path, epoch_0001=3, epoch_0002=6, last=9)
-    flip(files["last"])
-    assert newest_checkpoint(tmp_path, "resume")[0] == files["epoch_0002"]
-    assert len(caplog.records) == 1
-    tear(files["last"])
-    assert newest_checkpoint(tmp_path, "resume")[0] == files["epoch_0002"]
-    assert len(caplog.records) == 2
-
-
-def test_an_epoch_that_was_saved_and_not_yet_named_the_last_is_the_newest(tmp_path: Path) -> None:
-    files = run_with(tmp_path, epoch_0001=3, epoch_0002=6, last=3)
-    assert newest_checkpoint(tmp_path, "resume")[0] == files["epoch_0002"]
+def test_an_epochs_checkpoint_that_is_not_yet_linked_as_the_last_is_the_newest(tmp_path: Path) -> None:
+    files = make_folder(tmp_path, epoch_0001=3, epoch_0002=6, last=3)
+    assert find_checkpoint(tmp_path)[0] == files["epoch_0002"]
     tear(files["epoch_0002"])
-    assert newest_checkpoint(tmp_path, "resume")[0] == files["last"]
+    assert find_checkpoint(tmp_path)[0] == files["last"]
 
 
-def test_nothing_intact(tmp_path: Path) -> None:
-    for file in run_with(tmp_path, epoch_0001=3, last=6).values():
-        tear(file)
-    message = r"has no intact checkpoint: .*last\.pt is no checkpoint, .*; nor is any other of its 2 checkpoints"
-    with pytest.raises(SettingError, match=message):
-        newest_checkpoint(tmp_path, "resume")
+def test_peek_reads_no_tensors(tmp_path: Path) -> None:
+    path = save(tmp_path / "a")
+    flip(path)
+    found = peek(path)
+    assert found is not None
+    assert (found.config, found.data, found.position, found.tensors) == (CONFIG, data_spec(), Position(1, 2, 0), {})
 
 
-def test_a_look_at_a_checkpoint_reads_no_tensors(tmp_path: Path) -> None:
-    """Weights that are not as they were are not noticed, and what cannot be read at all is."""
-    flipped_bit(tmp_path / "a.pt")
-    seen = peek(tmp_path / "a.pt")
-    assert seen is not None
-    assert (seen.config, seen.images) == (CONFIG, images_info())
-    for damage in (text, empty, truncated, bare_payload, other_format):
-        damage(tmp_path / "a.pt")
-        assert peek(tmp_path / "a.pt") is None
-    assert not (tmp_path / "owned").exists()
-
-
-def test_too_little_memory_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An intact checkpoint must not give way to an older one; of a small file it is not believed."""
-
-    def load(*_: Any, **__: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-
-    run_with(tmp_path, epoch_0001=3, last=6)
-    monkeypatch.setattr(torch, "load", load)
-    with pytest.raises(SettingError, match="has no intact checkpoint"):
-        newest_checkpoint(tmp_path, "resume")
-    monkeypatch.setattr(archive, "SMALL", 0)
-    with pytest.raises(MemoryError, match=r"out of memory while reading .*last\.pt"):
-        newest_checkpoint(tmp_path, "resume")
-
-
-def test_a_disk_that_fails_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    save(tmp_path / "a.pt")
-    monkeypatch.setattr(zipfile.ZipFile, "testzip", failing)
-    with pytest.raises(OSError, match="Input/output error"):
-        load_checkpoint(tmp_path / "a.pt", "resume")
-
-
-def test_a_name_in_a_file_moves_no_cursor(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.pt", "w") as packed:
-        packed.writestr("\x1b[31mEVIL", b"x")
-        packed.infolist()[0].external_attr = 0  # as in what torch writes
-    data = (tmp_path / "a.pt").read_bytes()
-    (tmp_path / "a.pt").write_bytes(data.replace(b"EVILx", b"EVILy"))
-    with pytest.raises(SettingError, match="EVIL") as refused:
-        load_checkpoint(tmp_path / "a.pt", "resume")
-    assert "\x1b" not in str(refused.value)
+@pytest.mark.parametrize(
+    ("place", "name", "error"),
+    [
+        (Path, "open", PermissionError(errno.EACCES, "Permission denied")),
+        (torch, "isfinite", RuntimeError("DefaultCPUAllocator: can't allocate memory")),
+        (torch, "isfinite", MemoryError()),
+    ],
+    ids=["permission", "memory of torch", "memory of Python"],
+)
+def test_an_intact_checkpoint_that_cannot_be_read_now_is_not_passed_over(
+    place: Any, name: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the run would be resumed from an older one."""
+    make_folder(tmp_path, epoch_0001=3, last=6)
+    monkeypatch.setattr(place, name, raise_error(error))
+    with pytest.raises(type(error)) as raised:
+        find_checkpoint(tmp_path)
+    assert raised.value is error

@@ -1,87 +1,117 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from tests.builders import CADENCE, CPU, images_info, make_rules, train_for, uint8_images
+from tests.builders import CADENCE, build_network, data_spec, make_algorithm, make_state, settings, train_for
+from wgan_cli.errors import InputError
 from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
-from wgan_cli.run.plan import describe_run
-from wgan_cli.run.space import checkpoint_bytes
-from wgan_cli.training.ema import ema_of
+from wgan_cli.run.plan import check_space, count_checkpoints, describe_run, measure_checkpoint
+from wgan_cli.settings import Settings
+from wgan_cli.training.ema import copy_for_average
+from wgan_cli.training.schedule import CriticSchedule, Position
 from wgan_cli.training.state import TrainingState
 
-CONFIG: dict[str, Any] = {
-    "batch_size": 4,
-    "generator_batch_size": 4,
-    "max_steps": None,
-    "max_minutes": None,
-    "checkpoint": {"every": 3, "keep": None},
-    "dataset": {"name": "glyphs"},
-    "generator": {"name": "mlp"},
-    "critic": {"name": "mlp"},
-    "loss": {"name": "wasserstein"},
-    "constraint": {"name": "clip", "clip_value": 0.5},
-    "optimizer": {"name": "adam", "learning_rate": 0.25, "critic_learning_rate": None},
-}
 
-
-def large_state(optimizer: str, ema: bool) -> TrainingState:
-    """About a million weights: 12 · 12 pixels, 512 and 1,024 hidden units in either player."""
-    generator = GENERATORS["mlp"](12, 1, latent_dim=64, hidden_sizes=(512, 512), normalization="none")
-    critic = CRITICS["mlp"](12, 1, hidden_sizes=(512, 512))
-    optimizers = OPTIMIZERS[optimizer](generator, critic, float)
-    return TrainingState(generator, critic, *optimizers, ema=ema_of(generator) if ema else None)
+def make_large_state(optimizer: str, ema: bool) -> TrainingState:
+    """About 700,000 weights: 12 · 12 pixels, two layers of 512 units in either player."""
+    shape, sizes = (1, 12, 12), (512, 512)
+    generator = build_network(GENERATORS["mlp"], shape, latent_dim=64, normalization="none", hidden_sizes=sizes)
+    critic = build_network(CRITICS["mlp"], shape, hidden_sizes=sizes)
+    optimizers = OPTIMIZERS[optimizer](generator, critic)
+    average = copy_for_average(generator) if ema else None
+    return TrainingState(generator, critic, optimizers.generator, optimizers.critic, average)
 
 
 @pytest.mark.parametrize("ema", [True, False])
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
-def test_checkpoints_are_as_large_as_was_said(optimizer: str, ema: bool, tmp_path: Path) -> None:
-    state = large_state(optimizer, ema)
-    said = checkpoint_bytes(state)
-    assert sum(p.numel() for n in (state.generator, state.critic) for p in n.parameters()) > 700_000
-    train_for(state, make_rules(n_critic=1), 2)
-    save_checkpoint(tmp_path / "a.pt", Checkpoint(CONFIG, images_info(), state.state_dict()))
-    assert said == pytest.approx((tmp_path / "a.pt").stat().st_size, rel=0.05)
-
-
-def test_what_is_said_does_not_depend_on_what_was_trained() -> None:
-    state = large_state("adam", ema=True)
-    fresh = checkpoint_bytes(state)
+def test_checkpoints_have_the_predicted_size(optimizer: str, ema: bool, tmp_path: Path) -> None:
+    state = make_large_state(optimizer, ema)
     random = torch.get_rng_state()
-    train_for(state, make_rules(n_critic=1), 2)
-    assert checkpoint_bytes(state) == fresh
-    torch.set_rng_state(random)
+    predicted = measure_checkpoint(state)
+    assert torch.equal(torch.get_rng_state(), random)
+    train_for(state, make_algorithm(n_critic=1), 2)
+    save_checkpoint(tmp_path / "a", Checkpoint({}, data_spec(), state.counts(), state.tensors()))
+    assert predicted == measure_checkpoint(state) == pytest.approx((tmp_path / "a").stat().st_size, rel=0.01)
+
+
+def make_settings(**changed: Any) -> Settings:
+    parts = {
+        "dataset": {"name": "glyphs"},
+        "constraint": {"name": "clip", "clip_value": 0.5},
+        "optimizer": {"name": "adam", "learning_rate": 0.25, "critic_learning_rate": None},
+    }
+    return settings(**{**parts, "generator_batch_size": 4, **changed})
 
 
 def test_the_plan() -> None:
-    state = large_state("adam", ema=True)
-    plan = describe_run(CONFIG, state, CADENCE, uint8_images(400), "bf16")
+    state = make_large_state("adam", ema=True)
+    plan = describe_run(make_settings(), state, CADENCE, replace(data_spec(), count=400), "bf16")
     # 64·512 + 512, 512·512 + 512, 512·144 + 144; the critic 144·512 + 512, 512·512 + 512, 512 + 1.
     for words in (
-        f"{33_280 + 262_656 + 73_872:,} parameters, averaged for samples",
-        f"{74_240 + 262_656 + 513:,} parameters",
-        "bf16",
-        "glyphs, 400 to train on, 1×12×12, batches of 4",
-        "wasserstein, constraint clip (clip_value 0.5)",
-        "adam (learning_rate 0.25)",
-        "80 steps in all",
-        f"2 of {checkpoint_bytes(state) / 1e6:.1f} MB",
+        "cpu, 1 thread, bf16",
+        "glyphs, 400 for training, 1×12×12, batches of 4\n",
+        f"mlp, {33_280 + 262_656 + 73_872:,} parameters, averaged for samples",
+        f"mlp, {74_240 + 262_656 + 513:,} parameters\n",
+        "wasserstein, constraint clip (clip_value 0.5), n_critic 5\n",
+        "adam (learning_rate 0.25)\n",
+        "4 of 100 critic updates each, 80 steps in all\n",
+        f"2 of {measure_checkpoint(state) / 1e6:.1f} MB",
     ):
         assert words in plan
-    assert state.device == CPU
-    assert "cpu" in plan
-    assert "goes on" not in plan
+    assert "resumes" not in plan
 
 
-def test_limits_and_where_a_run_goes_on() -> None:
-    state = large_state("rmsprop", ema=False)
-    state.critic_updates, state.step = 130, 26
-    cadence = replace(CADENCE, max_steps=50)
-    plan = describe_run({**CONFIG, "max_steps": 50, "max_minutes": 1.5}, state, cadence, uint8_images(400), "fp32")
-    assert "50 steps in all, at most 50 steps or 1.5 minutes" in plan
-    assert "after step 26, in epoch 2" in plan
+def test_the_plan_of_a_resumed_run_with_everything() -> None:
+    state = make_state()
+    state.position = Position(26, 130, 0)
+    dataset = {"name": "mnist", "flip": True}
+    chosen = make_settings(max_steps=50, max_minutes=1.5, generator_batch_size=7, dataset=dataset)
+    cadence = replace(CADENCE, max_steps=50, schedule=CriticSchedule(5, 100, 25, 500))
+    plan = describe_run(chosen, state, cadence, data_spec(num_classes=10), "fp32")
+    for words in (
+        "batches of 4, 7 for the generator, flipped at random, 10 classes\n",
+        "n_critic 5 (100 in the first 25 steps and every 500th step)\n",
+        "at most 50 steps or 1.5 minutes\n",
+        "after step 26, in epoch 2",
+    ):
+        assert words in plan
     assert "averaged" not in plan
+
+
+def test_checkpoints_that_the_rest_of_the_run_writes() -> None:
+    """After epochs 3, 6, 9 and, because it is the last, 10."""
+    state, cadence = make_state(), replace(CADENCE, epochs=10)
+    assert [count_checkpoints(state, cadence, keep) for keep in (None, 2, 7)] == [4, 2, 4]
+    assert count_checkpoints(state, replace(cadence, max_steps=30), None) == 1
+    for critic_updates in (850, 1000):  # at least the last
+        state.position = Position(0, critic_updates, 0)
+        assert count_checkpoints(state, cadence, None) == 1
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_free_disk_space(exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The space that counts is that of the folder, or of the nearest parent that exists."""
+    folder = tmp_path if exists else tmp_path / "outputs" / "run"
+    asked = []
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=5_000_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert check_space(folder, 1_000_000, 4) is None  # four, and a fifth while it is written
+    warning = check_space(folder, 1_000_000, 5)
+    assert warning is not None
+    assert "need 6.0 MB, and" in warning
+    assert "has 5.0 MB left; checkpoint.keep=3" in warning
+    assert check_space(folder, 2_500_000, 1) is None
+    with pytest.raises(InputError, match=r"^needs 5\.0 MB for two checkpoints; .* has 5\.0 MB left$"):
+        check_space(folder, 2_500_001, 1)
+    assert set(asked) == {tmp_path}

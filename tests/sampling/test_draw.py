@@ -143,7 +143,7 @@ def test_chunks_are_padded() -> None:
     generator.register_forward_pre_hook(lambda _, arguments: seen.append(arguments))
     latents, classes = draw_latents(0, CHUNK + 3, 5), cycle([2, 1], CHUNK + 3)
     chunks = list(render(generator, latents, classes))
-    assert [tuple(chunk.shape) for chunk in chunks] == [(CHUNK, 1, 9, 9), (3, 1, 9, 9)]
+    assert [tuple(chunk.shape) for chunk in chunks] == [(64, 1, 9, 9), (3, 1, 9, 9)]
     assert [len(each) for each, _ in seen] == [len(each) for _, each in seen] == [CHUNK] * 2
     for index, given in enumerate((latents, classes)):
         assert given is not None

@@ -1,5 +1,6 @@
 import builtins
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,9 @@ def test_onnx_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         return real_import(module, *rest)
 
     monkeypatch.setattr(builtins, "__import__", import_others)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     with pytest.raises(InputError) as rejected:
         export_generator(make_generator("mlp", None), "onnx")
     assert str(rejected.value) == f"needs {name}; install it with: pip install onnxruntime onnxscript"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"  # set before onnxruntime is imported
     export_generator(make_generator("mlp", None), "torchscript")  # does not need it

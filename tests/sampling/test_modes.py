@@ -143,7 +143,7 @@ def test_images_are_written_to_a_new_or_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("empty", "file"):
         with pytest.raises(InputError, match="give a new folder"):
-            write_images(TinyGenerator(), make_inputs(3), tmp_path / name)
+            WRITERS["images"](None, make_inputs(3), tmp_path / name)  # before anything is generated
     assert len(list((tmp_path / "empty").iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "file"}
 

@@ -1,6 +1,6 @@
 """From checkpoints to objects: a resumed run, a trained generator. The author of a checkpoint is not trusted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from wgan_cli.settings import CHANGEABLE, OF_THIS_PROCESS, Settings, require_cha
 from wgan_cli.training.state import load_weights, require_weights, take
 
 
-def resume_run(folder: RunFolder, changed: Settings, given: list[str]) -> tuple[Run, Path]:
+def resume_run(folder: RunFolder, changed: Settings, given: Sequence[str]) -> tuple[Run, Path]:
     """Build the run that continues from the newest checkpoint in a folder.
 
     Args:
@@ -50,7 +50,8 @@ def resume_run(folder: RunFolder, changed: Settings, given: list[str]) -> tuple[
     except SettingError as error:
         key = error.key.partition(".")[0]
         if error.key == "dataset.root":
-            relative = not Path(str(config["dataset"]["root"])).is_absolute()
+            _, root, _ = error.args
+            relative = not Path(str(root)).is_absolute()
             hint = "; the path is relative to the folder that the run was started in" if relative else ""
             raise InputError(f"{error}{hint}") from error
         if error.key in given or key in CHANGEABLE:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, QuotedString, ValueType
 
 from wgan_cli.errors import UsageError, suggest
-from wgan_cli.settings import CONF_DIR, list_groups
+from wgan_cli.settings import CONF_DIR, GROUPS
 
 SWITCHES = (
     ("--help", "-h"),
@@ -78,7 +78,8 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
         key, _, value = word.partition("=")
         if key.startswith("-"):
             setting = f"{key.lstrip('-').replace('-', '_')}={value or '...'}"
-            raise UsageError(f"{key}: no such flag{suggest(key, known)}; write a setting as key=value: {setting}")
+            hint = suggest(key, known) or f"; write a setting as key=value: {setting}"
+            raise UsageError(f"{key}: no such flag{hint}")
         if not key:
             raise UsageError(f"{word!r} is not a setting; write it as key=value, such as n_critic=5")
     _check_flags(flags, settings)
@@ -98,6 +99,11 @@ def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
         raise UsageError("--resolve and --package need --cfg")
     if flags.config_dir is not None and not flags.config_dir.is_dir():
         raise UsageError(f"--config-dir {flags.config_dir}: no such folder")
+    for file in [] if flags.config_dir is None else flags.config_dir.glob("*/*.yaml"):
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--config-dir {flags.config_dir}: {file} is not UTF-8 text ({error})") from error
     if flags.shell_completion and not {"install", "uninstall", "query"} & {word.partition("=")[0] for word in settings}:
         raise UsageError("--shell-completion needs install=SHELL, uninstall=SHELL or query=SHELL")
     modes = [mode for mode in INSTEAD_OF_A_RUN if getattr(flags, mode)]
@@ -106,19 +112,24 @@ def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
 
 
 def _check_options(line: CommandLine) -> None:
-    """Refuse folders of Hydra's, and options that are not names, such as loss=null."""
+    """Refuse several values without a sweep, folders of Hydra's, and options that are not names, such as loss=null."""
     for override in line.overrides:
         group, word = override.key_or_group, override.input_line
         if group in ("hydra.run.dir", "hydra.sweep.dir"):
             raise UsageError(f"{group}: the folder is set with out=FOLDER")
-        if group not in list_groups():
+        if override.is_sweep_override() and not (line.is_sweep or line.flags.help):
+            hints = ["for a sweep, add -m"] if line.command == "train" else []
+            hints += [] if group in GROUPS else [f"for a list, write {group}=[{(word or '').partition('=')[2]}]"]
+            raise UsageError(f"{word}: several values; {'; '.join(hints)}")
+        if group not in GROUPS:
             continue
         if override.is_add():
             raise UsageError(f"{word}: {group} already has an option; leave out the +")
-        if override.is_delete() or (override.is_sweep_override() and not override.is_choice_sweep()):
+        if override.is_delete():
             continue
-        values = list(override.sweep_iterator()) if override.is_choice_sweep() else [override.value()]
-        if not all(isinstance(value, str | QuotedString) for value in values):
+        several = override.value_type in (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
+        values = list(override.sweep_iterator()) if several else [override.value()]
+        if not all(isinstance(value, str | QuotedString | Glob) for value in values):
             names = ", ".join(list_options(group, line.flags.config_dir))
             default = "no recipe" if group == "experiment" else "the default"
             raise UsageError(f"{word}: must be one of {names}; leave out {group}= for {default}")

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from wgan_cli.cli.command_line import CommandLine, read_key
-from wgan_cli.errors import UsageError, quote_for_hydra
+from wgan_cli.errors import quote_for_hydra
 from wgan_cli.settings import CONF_DIR
 
 Task = Callable[[DictConfig], None]
@@ -57,12 +57,8 @@ class _WithoutHydrasLine:
 @contextmanager
 def initialize_hydra(line: CommandLine) -> Iterator[None]:
     """Let :func:`hydra.compose` find the options in conf/ and in the user's folder, without running anything."""
-    folder = line.flags.config_dir
     with initialize_config_dir(str(CONF_DIR), job_name=f"wgan-{line.command}", version_base="1.3"):
-        try:
-            yield
-        except UnicodeDecodeError as error:
-            raise UsageError(f"--config-dir {folder}: a file in it is not UTF-8 text ({error})") from error
+        yield
 
 
 def compose_config(line: CommandLine, settings: Sequence[str] | None = None) -> DictConfig:
@@ -120,7 +116,7 @@ def find_fixed_folder(config: DictConfig) -> Path:
     pattern = str(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))["out"])
     before, changes, _ = pattern.partition("${now:")
     if not changes:
-        return Path(config.out)
+        return Path(config.out).expanduser()
     fixed = copy.deepcopy(config)  # which knows the settings that other interpolations refer to
     fixed.out = before[: before.rfind("/") + 1]
-    return Path(fixed.out)
+    return Path(fixed.out).expanduser()

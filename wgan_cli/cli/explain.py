@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from wgan_cli.errors import InputError, RunFailedError, as_typed, describe_os_error, make_printable, suggest
-from wgan_cli.settings import list_groups
+from wgan_cli.settings import GROUPS
 from wgan_cli.signals import restore_interrupts
 
 BUG = 1
@@ -50,6 +50,8 @@ def explain(error: BaseException) -> str:
 def _explain(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, HYDRA_ERRORS):
         return describe_os_error(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}"
     text, cause = str(error), error.__cause__
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -59,11 +61,10 @@ def _explain(error: BaseException) -> str:
         return f"{error.override!r} is not a setting; {_explain_syntax(error.override)}"
     if isinstance(cause, OmegaConfBaseException) and "Could not override" in text:
         return _explain_unknown_key(text, cause)
-    if match := re.search(r"Ambiguous value for argument '(.*?)'", text) or re.search(r"argument '(.*?,.*?)'", text):
-        key = match[1].partition("=")[0]
-        return f"{match[1]}: several values need a sweep, wgan-train -m {match[1]}; a list is written {key}=[...]"
+    if match := re.search(r"Could not append to config. An item is already at '([^']*)'", text):
+        return f"{match[1]}: already exists; leave out the +"
     if match := re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text):
-        return f"{match[1]}: no such group; must be one of {', '.join(sorted(list_groups()))}"
+        return f"{match[1]}: no such group; must be one of {', '.join(GROUPS)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: must be set, as {error.full_key}=..."
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
@@ -77,7 +78,7 @@ def _explain_syntax(override: str) -> str:
     key, equals, value = override.partition("=")
     if re.fullmatch(r"[\w.]+", key, re.ASCII) and equals and value and not set(value) & set("\"'[]{}\\\n"):
         return f"a value with special characters is quoted twice: {as_typed(key, value)}"
-    return "write it as key=value, such as n_critic=5"
+    return "check its quotes and brackets" if equals else "write it as key=value, such as n_critic=5"
 
 
 def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
@@ -90,7 +91,7 @@ def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     settings = {str(name): value for name, value in around.items()} if isinstance(around, dict) else {}
     known = sorted(name for name in settings if name not in ("hydra", "name"))
     prefix, _, name = key.rpartition(".")
-    if prefix and not known and "." not in prefix and prefix not in list_groups():
+    if prefix and not known and "." not in prefix and prefix not in GROUPS:
         return f"{key}: {prefix} is null and has no settings; set all of it, as {prefix}={{{name}: ...}}"
     meant = suggest(name, known) or _suggest_elsewhere(name, settings)
     where = f" in {prefix}" if prefix else ""

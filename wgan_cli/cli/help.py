@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from wgan_cli import __version__
 from wgan_cli.cli.command_line import CommandLine, list_options
 from wgan_cli.cli.compose import compose_config, initialize_hydra, remove_hydra
-from wgan_cli.settings import CONF_DIR, list_groups
+from wgan_cli.settings import CONF_DIR, GROUPS
 
 
 def answer(line: CommandLine) -> str | None:
@@ -30,7 +30,7 @@ def answer(line: CommandLine) -> str | None:
         config = compose_config(line, settings)
     if not line.flags.help:
         return _format_config(line, config)
-    chosen = [override.key_or_group for override in line.overrides if override.key_or_group in list_groups()]
+    chosen = [override.key_or_group for override in line.overrides if override.key_or_group in GROUPS]
     if chosen and "experiment" not in chosen:
         return "".join(f"{text}\n" for group in chosen for text in _format_group(line, config, group))
     return _format_page(line, config)
@@ -55,9 +55,6 @@ def _format_page(line: CommandLine, config: DictConfig) -> str:
     settings = "".join(f"{text}\n" for text in _format_settings(config, CONF_DIR / f"{line.command}.yaml"))
     options = "".join(f"{group}: {', '.join(names)}\n" for group, names in groups.items())
     return template.substitute(APP_CONFIG_GROUPS=options, CONFIG=settings)
-
-
-GROUPS = ("dataset", "generator", "critic", "loss", "constraint", "optimizer", "experiment")
 
 
 def _format_group(line: CommandLine, config: DictConfig, group: str) -> Iterator[str]:

@@ -1,21 +1,18 @@
 """The command ``wgan-sample``."""
 
-from collections.abc import Collection, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
 from wgan_cli.cli.command_line import parse_command_line, read_key
 from wgan_cli.cli.compose import run_with_hydra, to_plain
 from wgan_cli.cli.help import answer
-from wgan_cli.errors import SettingError, UsageError, blame, report_failures
-from wgan_cli.files import atomic_write, parse_path
+from wgan_cli.errors import SettingError, UsageError
 from wgan_cli.parameters import bind
 from wgan_cli.settings import SampleSettings
 
-if TYPE_CHECKING:
-    from wgan_cli.networks.players import Batch, Generator
+# Settings about images, which do not go with ``export``.
+OF_IMAGES = ("mode", "num_images", "seed", "classes", "truncation", "latents", "stops")
 
 
 def sample(words: Sequence[str]) -> None:
@@ -29,110 +26,14 @@ def sample(words: Sequence[str]) -> None:
     given = {read_key(word) for word in line.settings}
 
     def task(config: DictConfig) -> None:
-        print(render_samples(bind(SampleSettings, to_plain(config)), given))
+        settings = bind(SampleSettings, to_plain(config))
+        for key in OF_IMAGES:
+            if settings.export is not None and key in given:
+                allowed = f"is about images, and export={settings.export} writes none; leave out one of the two"
+                raise SettingError(key, getattr(settings, key), allowed)
+
+        from wgan_cli.build.samples import render_samples  # imports torch: not before the settings have been checked
+
+        print(render_samples(settings))
 
     run_with_hydra(line, task)
-
-
-# The settings that are about images. They do not go with ``export``.
-OF_IMAGES = ("mode", "num_images", "seed", "classes", "truncation", "latents", "stops")
-
-
-def render_samples(settings: SampleSettings, given: Collection[str] = ()) -> str:
-    """Write what the settings ask for; return a sentence that says what was written.
-
-    Args:
-        settings: The settings of the command.
-        given: The keys that the user set. Those about images are rejected if the generator itself is exported.
-
-    Raises:
-        SettingError: If a setting cannot be used.
-        RunFailedError: If the machine fails, for example if it runs out of memory.
-    """
-    for key in OF_IMAGES:
-        if settings.export is not None and key in given:
-            allowed = f"is about images, and export={settings.export} writes none; leave out one of the two"
-            raise SettingError(key, getattr(settings, key), allowed)
-
-    from wgan_cli.build.restore import load_generator  # imports torch: not before the settings have been checked
-
-    with report_failures("num_images" if settings.num_images is None else f"num_images={settings.num_images}"):
-        generator = load_generator(settings.checkpoint, settings.device)
-        return write_samples(generator, settings) if settings.export is None else write_export(generator, settings)
-
-
-def write_samples(generator: "Generator", settings: SampleSettings) -> str:
-    """Write images of a generator; return a sentence that says what was written."""
-    from wgan_cli.networks.players import Batch
-    from wgan_cli.sampling import modes
-    from wgan_cli.sampling.draw import GRID_COLUMNS, GRID_IMAGES, cycle, derive_latent_seeds, draw_latents
-    from wgan_cli.sampling.inputs import select_classes
-
-    default, most_classes = modes.MODES[settings.mode]
-    out = _parse_out(settings.out, default)
-    with blame("classes", settings.classes):
-        cycled = select_classes(settings.classes, generator.num_classes, most_classes)
-    if settings.latents is None:
-        usual = len(cycled) * GRID_COLUMNS if settings.mode == "grid" and cycled else GRID_IMAGES
-        count = settings.stops if settings.mode == "interpolation" else settings.num_images or usual
-        latents, classes = draw_latents(settings.seed, count, generator.latent_dim, settings.truncation), None
-    else:
-        latents, classes = _read_inputs(generator, settings)
-    if classes is None:
-        classes = cycle(cycled, len(latents))
-    else:
-        cycled = []
-    inputs = Batch(latents, classes)
-    with blame("out", out):
-        match settings.mode:
-            case "grid":
-                return modes.write_grid(generator, inputs, out, cycled)
-            case "images":
-                return modes.write_images(generator, inputs, out)
-            case "npz":
-                seeds = derive_latent_seeds(settings.seed, len(latents)) if settings.latents is None else []
-                return modes.write_npz(generator, inputs, out, seeds)
-            case "interpolation":
-                return modes.write_interpolation(generator, inputs, out, cycled, settings.num_images)
-
-
-def _read_inputs(generator: "Generator", settings: SampleSettings) -> "Batch":
-    """Read as many latents as the settings ask for. Their classes do not count if the user chose others."""
-    from wgan_cli.networks.players import Batch
-    from wgan_cli.sampling.inputs import read_latents
-
-    path, count = str(settings.latents), None if settings.mode == "interpolation" else settings.num_images
-    if settings.truncation is not None:
-        raise SettingError("truncation", settings.truncation, "is for drawn latents, but latents= gives them")
-    with blame("latents", path):
-        num_classes = generator.num_classes if settings.classes is None else None
-        latents, classes = read_latents(parse_path(path), generator.latent_dim, num_classes)
-    if settings.mode == "interpolation" and len(latents) < 2:
-        raise SettingError("latents", path, "has one latent, and a path needs at least 2")
-    if count is not None and count > len(latents):
-        raise SettingError("num_images", count, f"there are {len(latents):,} latents in {path}")
-    return Batch(latents[:count], None if classes is None else classes[:count])
-
-
-def write_export(generator: "Generator", settings: SampleSettings) -> str:
-    """Write the generator itself; return a sentence that says what was written."""
-    from wgan_cli.sampling.export import SUFFIXES, export_generator
-    from wgan_cli.sampling.output import check_file_name, make_folders
-
-    form = str(settings.export)
-    out = _parse_out(settings.out, f"generator{SUFFIXES[form]}")
-    with blame("out", out):
-        check_file_name(out, SUFFIXES[form])
-    with blame("export", form):
-        content, difference = export_generator(generator.cpu(), form)
-    with blame("out", out):
-        replaced = make_folders(out)
-        with atomic_write(out) as partial:
-            partial.write_bytes(content)
-    inputs = "latents" if generator.num_classes is None else "latents and classes"
-    return f"wrote a function of {inputs} to {out}{replaced}; it differs from the original by at most {difference:.1e}"
-
-
-def _parse_out(out: str | None, default: str) -> Path:
-    with blame("out", out):
-        return parse_path(default if out is None else out)

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from wgan_cli.cli.command_line import CommandLine
 from wgan_cli.cli.compose import compose_config, initialize_hydra, run_with_hydra, to_plain
 from wgan_cli.cli.explain import BUG, explain, get_exit_code
 from wgan_cli.errors import SettingError, UsageError, as_typed, blame, quote_for_hydra
+from wgan_cli.files import parse_path
 from wgan_cli.parameters import bind
 from wgan_cli.settings import Settings
 from wgan_cli.signals import restore_interrupts
 
 log = logging.getLogger("wgan_cli")
 
-FAILED = ".failed-"  # a job that fails leaves a file of this name and its number, which any launcher can pass on
+FAILED = ".failed-"  # a job that fails leaves a file with its number: a launcher may run it in another process
 
 
 def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
@@ -33,7 +33,7 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
         SystemExit: With the code of the first job that failed, after all have run.
     """
     folder = check_sweep(line)
-    pinned = f"out={quote_for_hydra(str(folder))}"  # the default contains the time, which differs between processes
+    _collect_failures(folder)  # of an earlier attempt, which was stopped
 
     def job(config: DictConfig) -> None:
         try:
@@ -49,8 +49,9 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
 
     failures: list[tuple[int, str]] = []
     try:
-        with blame("out", folder):
-            run_with_hydra(line, job, pinned)
+        with blame("out", folder), restore_interrupts():
+            # Pinned, because the default contains the time, which differs between processes.
+            run_with_hydra(line, job, f"out={quote_for_hydra(str(folder))}")
     except (SystemExit, KeyboardInterrupt):
         log.info("the sweep was stopped; resume it with: wgan-train %s", _format_resume(line, folder))
         raise
@@ -61,9 +62,7 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
     finally:
         _remove_if_unused(folder)
     if failures:
-        log.error("%d of the jobs failed:", len(failures))
-        for _, text in failures:
-            log.error("%s", text)
+        log.error("%d of the jobs failed:\n%s", len(failures), "\n".join(text for _, text in failures))
         raise SystemExit(failures[0][0])
 
 
@@ -77,42 +76,41 @@ def check_sweep(line: CommandLine) -> Path:
         HydraException: If a value cannot be composed.
         InputError: If no job could run.
     """
-    if any(override.key_or_group == "out" and override.is_sweep_override() for override in line.overrides):
-        raise UsageError("out: one folder for the sweep, in which each job gets a numbered folder")
+    swept = [override for override in line.overrides if override.is_sweep_override()]
+    fixed = [override.input_line or "" for override in line.overrides if not override.is_sweep_override()]
     with initialize_hydra(line):
-        swept: list[Override] = []
-        fixed: list[Override] = []
-        for override in line.overrides:
-            override.config_loader = GlobalHydra.instance().config_loader()  # which glob(*) needs
-            if override.is_sweep_override() and not override.is_discrete_sweep():
+        values = []
+        for override in swept:
+            if override.key_or_group == "out":
+                raise UsageError("out: names one folder, in which each job gets a numbered folder")
+            if not override.is_discrete_sweep():
                 raise UsageError(f"{override.input_line}: must list its values, such as n_critic=1,2")
-            (swept if override.is_sweep_override() else fixed).append(override)
-        values = [[f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] for each in swept]
-        for each, found in zip(swept, values, strict=True):
-            if not found:
-                raise UsageError(f"{each.input_line}: matches no option")
-        words = [each.input_line or "" for each in fixed]
-        count = max(map(len, values), default=1)
+            override.config_loader = GlobalHydra.instance().config_loader()  # for glob(*)
+            values.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+            if not values[-1]:
+                raise UsageError(f"{override.input_line}: matches no option")
         mistakes: list[SettingError] = []
+        count = max(map(len, values), default=1)
         for index in range(count):
-            config = compose_config(line, [*words, *(found[min(index, len(found) - 1)] for found in values)])
+            config = compose_config(line, [*fixed, *(words[min(index, len(words) - 1)] for words in values)])
             try:
                 bind(Settings, to_plain(config))
             except SettingError as error:  # this job will fail, but others may not
                 mistakes.append(error)
         if len(mistakes) == count:
             raise mistakes[0]
-        return Path(config.out)
+        with blame("out", config.out):
+            return parse_path(config.out or "")
 
 
 def _record_failure(folder: Path, error: Exception) -> None:
-    """Say why a job failed, and leave it in the sweep's folder for the summary."""
+    """Say why a job failed, and record it for the summary."""
     hydra_config, reason = HydraConfig.get(), explain(error)
     log.error("%s", reason, exc_info=get_exit_code(error) == BUG)
     number = hydra_config.job.num
     words = " ".join(word for word in hydra_config.overrides.task if not word.startswith("out="))
-    text = f"  #{number}: {words}\n      {reason.replace(chr(10), chr(10) + '      ')}"
-    content = json.dumps([get_exit_code(error), text])
+    lines = [f"  #{number}: {words}", *(f"      {text}" for text in reason.splitlines())]
+    content = json.dumps([get_exit_code(error), "\n".join(lines)])
     (Path(hydra_config.runtime.cwd) / folder / f"{FAILED}{number:06d}").write_text(content, encoding="utf-8")
 
 
@@ -137,7 +135,7 @@ def _remove_if_unused(folder: Path) -> None:
 
 
 def _format_resume(line: CommandLine, folder: Path) -> str:
-    """Return the words that resume a sweep; one that resumes named runs is repeated as it is."""
+    """Return the words that resume a sweep. One that resumes named runs is repeated as it is."""
     if line.find("resume") not in (None, "auto"):
         return shlex.join(line.words)
     kept = [word for word in line.words if not word.startswith(("out=", "resume="))]

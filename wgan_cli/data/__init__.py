@@ -1,4 +1,16 @@
-"""Where samples come from: one function for each source, looked up by name."""
+"""Where samples come from: one function for each source, looked up by name.
+
+A dataset takes those of these parameters that make sense for it:
+
+    root: The folder of its files. Missing files of a public dataset are downloaded into it.
+    image_size: Pixels along a side.
+    channels: 1 for grey (colour becomes luma) or 3 for colour (grey is repeated).
+    limit: At most that many images in each part, a seeded subset.
+    seed: Chooses the subset.
+
+It returns a :class:`Dataset`, and raises :class:`wgan_cli.errors.InputError` if its files are damaged, or missing and
+cannot be downloaded.
+"""
 
 from collections.abc import Callable
 

@@ -19,7 +19,7 @@ class Batches:
         batch_size: Samples in a batch.
         device: The device of the batches.
         shuffle: Maps an epoch to the random stream, on the CPU, of its order.
-        labels: int64, (N,), if training uses classes.
+        labels: int64 (N,), if training uses classes.
         flip: Maps a position to the random stream, on the device, that decides which images are mirrored left to right,
             each with probability ½; None mirrors none.
         with_samples: Whether batches have samples. If not, these are empty, (0, ...), and only the classes are drawn.
@@ -36,35 +36,30 @@ class Batches:
         *,
         with_samples: bool = True,
     ) -> None:
-        self._samples, self._labels = samples, labels
+        self._samples, self._labels, self._with_samples = samples, labels, with_samples
         self._batch_size, self._device = batch_size, device
         self._shuffle, self._flip = shuffle, flip
-        self._with_samples = with_samples
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
         self.per_epoch = len(samples) // batch_size
 
     def __getitem__(self, position: int) -> Batch:
-        """Return a batch, counted from the first of the first epoch.
+        """Return the batch at a position, counted from the start of the first epoch.
 
         Returns:
-            float32 images in [-1, 1], channels last, or float32 points, and their classes, int64, or None.
+            float32 images in [-1, 1], channels last, or float32 points; and their classes, int64 (batch,), or None.
         """
-        if not self._with_samples and self._labels is None:
-            return Batch(self._convert(self._samples[:0], position))
         chosen = self._choose(position)
         classes = None if self._labels is None else self._labels[chosen].to(self._device, non_blocking=True)
-        samples = self._samples[chosen] if self._with_samples else self._samples[:0]
-        return Batch(self._convert(samples, position), classes)
-
-    def _convert(self, samples: Tensor, position: int) -> Tensor:
-        samples = samples.to(self._device, non_blocking=True)
-        if samples.dtype != torch.uint8:
-            return samples
-        if self._flip is not None and len(samples):
-            mirrored = torch.rand(len(samples), 1, 1, 1, generator=self._flip(position), device=self._device) < 0.5
-            samples = torch.where(mirrored, samples.flip(3), samples)
-        return samples.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        if not self._with_samples:
+            return Batch(torch.empty(0, *self._samples.shape[1:], device=self._device), classes)
+        samples = self._samples[chosen].to(self._device, non_blocking=True)
+        if samples.dtype == torch.uint8:
+            if self._flip is not None:
+                mirrored = torch.rand(len(samples), 1, 1, 1, generator=self._flip(position), device=self._device) < 0.5
+                samples = torch.where(mirrored, samples.flip(3), samples)
+            samples = samples.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        return Batch(samples, classes)
 
     def _choose(self, position: int) -> Tensor:
         """Return the indices of the samples in a batch."""

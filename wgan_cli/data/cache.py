@@ -27,23 +27,19 @@ def load(key: str, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | No
         damaged.
     """
     try:
-        array, notes = _paths(key)
-        unreadable = json.loads(notes.read_text(encoding="utf-8"))
+        array, notes = _get_paths(key)
+        unreadable = dict(json.loads(notes.read_text(encoding="utf-8")))
         images = np.load(array, mmap_mode="c", allow_pickle=False)
-        if images.dtype == np.uint8 and images.shape == (shape[0] - len(unreadable), *shape[1:]):
-            return images, dict(unreadable)
-        logger.debug("the cached images in %s have another shape", array)
-    except FileNotFoundError:
-        pass
-    except Exception as error:  # numpy's parser raises nearly anything for a damaged file
-        logger.debug("no cached images: %s", error)
-    return None
+    except Exception:  # numpy's parser raises nearly anything for a damaged file
+        return None
+    fits = images.dtype == np.uint8 and images.shape == (shape[0] - len(unreadable), *shape[1:])
+    return (images, unreadable) if fits else None
 
 
 def store(key: str, images: Pixels, unreadable: dict[str, str]) -> None:
     """Keep decoded images for the next run, if the cache folder can be written."""
     try:
-        array, notes = _paths(key)
+        array, notes = _get_paths(key)
         array.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(notes) as partial:
             partial.write_text(json.dumps(unreadable), encoding="utf-8")
@@ -53,7 +49,7 @@ def store(key: str, images: Pixels, unreadable: dict[str, str]) -> None:
         logger.info("the decoded images were not cached: %s", error)
 
 
-def _paths(key: str) -> tuple[Path, Path]:
+def _get_paths(key: str) -> tuple[Path, Path]:
     """Return the paths of the array and of the notes for a key.
 
     Raises:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset
 from wgan_cli.data.decode import load_images
-from wgan_cli.data.download import make_download_folder
+from wgan_cli.data.download import fill_folder
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
@@ -32,28 +32,16 @@ LINE = re.compile(rf"(\w[\w.-]*)\s+([{TRAIN}{VALID}{TEST}])\s*", re.ASCII)
 def celeba(
     root: str = "data", image_size: ImageSize = 64, channels: Channels = 3, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load CelebA: 162,770 faces for training and 19,962 for testing, resized by the short side and cropped.
+    """Load CelebA: 162,770 faces for training and 19,962 for testing, in the order of the partition file.
 
-    The validation part is left out. Images are decoded once and then come from the user's cache folder until a file
-    changes. Missing files are downloaded from Google Drive, which needs gdown.
-
-    Args:
-        root: The folder that contains, or will contain, celeba, with list_eval_partition.txt and either
-            img_align_celeba or img_align_celeba.zip in it.
-        image_size: Pixels along a side.
-        channels: 3, or 1 for luma.
-        limit: At most that many images in each part, a seeded subset. The others are not decoded.
-        seed: Chooses the subset.
-
-    Returns:
-        Unlabelled images, in the order of the partition file.
-
-    Raises:
-        InputError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
+    Its files are in celeba under ``root``: list_eval_partition.txt, and either the folder img_align_celeba or
+    img_align_celeba.zip, which is then unpacked. They are downloaded from Google Drive, which needs gdown. The
+    validation part and the labels are left out. See :func:`~wgan_cli.data.decode.load_images` for the decoding.
     """
     folder = parse_path(root) / "celeba"
-    if not ((folder / PARTITION).is_file() and (folder / IMAGES).is_dir()):
-        _obtain(folder)
+    missing = [name for name in (PARTITION, IMAGES) if not (folder / name).exists()]
+    if missing:
+        _obtain(missing, folder)
     partition = _read_partition(folder / PARTITION)
     train, test = (_choose_names(partition, part, limit, seed) for part in (TRAIN, TEST))
     images, readable = load_images(folder / IMAGES, [*train, *test], image_size, channels)
@@ -84,18 +72,14 @@ def _read_partition(path: Path) -> dict[str, int]:
     return partition
 
 
-def _obtain(folder: Path) -> None:
+def _obtain(missing: Collection[str], folder: Path) -> None:
     """Put what is missing into the folder, from the archive in it or from a download."""
     advice = f"put {PARTITION} and {ARCHIVE} (or the folder {IMAGES} that is in it) into {folder} yourself"
-    with make_download_folder("CelebA", folder, advice) as temporary:
+    with fill_folder("CelebA", folder, missing, advice) as temporary:
         partition = _find_or_download(PARTITION, folder, temporary)
-        if not (folder / IMAGES).is_dir():
+        if IMAGES in missing:
             archive = _find_or_download(ARCHIVE, folder, temporary)
             _unpack(archive, _read_partition(partition), temporary / IMAGES)
-        folder.mkdir(parents=True, exist_ok=True)
-        for complete in (temporary / IMAGES, temporary / PARTITION):
-            if complete.exists():
-                complete.rename(folder / complete.name)
 
 
 def _find_or_download(name: str, folder: Path, temporary: Path) -> Path:
@@ -132,8 +116,7 @@ def _unpack(archive: Path, names: Collection[str], target: Path) -> None:
             for name, member in tqdm(members, desc="unpacking", unit="image", disable=None):
                 with packed.open(member) as source, (target / name).open("wb") as file:
                     shutil.copyfileobj(source, file)
-    # The last two mean an unsupported compression and a password.
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise InputError(f"{archive} is damaged or truncated") from error
     if not members:
         raise InputError(f"{archive} contains none of the images in {PARTITION}")

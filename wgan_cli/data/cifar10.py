@@ -1,4 +1,4 @@
-"""CIFAR-10. Its files are pickles, which are read only if they are the published ones, byte for byte."""
+"""CIFAR-10: small photographs in ten classes."""
 
 import logging
 import shutil
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset, resize_images
-from wgan_cli.data.download import make_download_folder
+from wgan_cli.data.download import fill_folder
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
@@ -23,23 +23,13 @@ logger = logging.getLogger(__name__)
 def cifar10(
     root: str = "data", image_size: ImageSize = 32, channels: Channels = 3, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load CIFAR-10: 50,000 small photographs for training and 10,000 for testing. Missing files are downloaded.
+    """Load CIFAR-10: 50,000 small photographs for training and 10,000 for testing.
 
-    A pickle can execute anything. None is read before its MD5 has been compared with the published one, here and again
-    in torchvision's constructor.
+    Its files are in cifar-10-batches-py under ``root``, or in cifar-10-python.tar.gz, which is then unpacked. They are
+    pickles, and a pickle can execute anything. None is read before its MD5 has been compared with the published one,
+    here and again in torchvision's constructor.
 
-    Args:
-        root: The folder that contains, or will contain, cifar-10-batches-py, or that contains cifar-10-python.tar.gz.
-        image_size: Pixels along a side.
-        channels: 3, or 1 for luma.
-        limit: At most that many images in each part, a seeded subset.
-        seed: Chooses the subset.
-
-    Returns:
-        Labelled images of ten classes: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
-
-    Raises:
-        InputError: If the files are not under ``root`` and cannot be downloaded, or are not the published ones.
+    The classes are airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
     """
     from torchvision.datasets import CIFAR10  # slow to import
 
@@ -52,13 +42,13 @@ def cifar10(
         _verify(folder / name, md5)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"dtype\(\): align")  # from NumPy 2.4.0 to 2.4.4, for pickles this old
-        train, train_labels = _part(CIFAR10(folder.parent, train=True), limit, seed)
-        test, test_labels = _part(CIFAR10(folder.parent, train=False), limit, seed)
+        train, train_labels = _select(CIFAR10(folder.parent, train=True), limit, seed)
+        test, test_labels = _select(CIFAR10(folder.parent, train=False), limit, seed)
     train, test = resize_images(train, image_size, channels), resize_images(test, image_size, channels)
     return Dataset(train, test, train_labels, test_labels, num_classes=10)
 
 
-def _part(source: Any, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
+def _select(source: Any, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
     """Return the images, uint8 (N, 3, 32, 32), and the labels, int64 (N,), of one of torchvision's datasets."""
     kept = choose_subset(len(source), limit, seed)
     images = torch.from_numpy(source.data)[kept].permute(0, 3, 1, 2).contiguous()
@@ -72,7 +62,7 @@ def _obtain(missing: Collection[str], folder: Path) -> None:
 
     archive = folder.parent / CIFAR10.filename
     advice = f"put {archive.name} from {CIFAR10.url} into {folder.parent} yourself"
-    with make_download_folder("CIFAR-10", folder, advice) as temporary:
+    with fill_folder("CIFAR-10", folder, missing, advice) as temporary:
         if archive.is_file():
             _verify(archive, CIFAR10.tgz_md5)
         else:
@@ -80,9 +70,6 @@ def _obtain(missing: Collection[str], folder: Path) -> None:
             archive = temporary / archive.name
             download_url(CIFAR10.url, temporary, archive.name, CIFAR10.tgz_md5)
         _unpack(archive, folder.name, missing, temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in missing:
-            (temporary / name).replace(folder / name)
 
 
 def _unpack(archive: Path, inside: str, names: Collection[str], target: Path) -> None:
@@ -105,6 +92,4 @@ def _verify(path: Path, md5: str) -> None:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
     if not matches:
-        raise InputError(
-            f"{path} is damaged, truncated or not the published file; delete it to have it downloaded again"
-        )
+        raise InputError(f"{path} is damaged or not the published file; delete it to have it downloaded again")

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wgan_cli.parameters import Range
+from wgan_cli.settings import AtLeastOne
 
 ImageSize = Annotated[int, Range(8, 256)]
 Channels = Literal[1, 3]
-Limit = Annotated[int, Range(1)] | None
-Count = Annotated[int, Range(1)]
+Limit = AtLeastOne | None
+SAMPLES = ((torch.uint8, 4), (torch.float32, 2))  # type and number of dimensions of images and of points
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class DataSpec:
     """What is known of the samples that a run is trained on.
 
     Attributes:
-        shape: Of one sample; (channels, height, width) for images.
+        shape: Of one sample: (channels, height, width) of an image, (dimensions,) of a point.
         num_classes: The number of classes if training uses them, otherwise None.
         count: The number of training samples.
         fingerprint: A digest of all training samples and their labels.
     """
 
-    shape: tuple[Count, ...]
-    num_classes: Count | None
-    count: Count
+    shape: Annotated[tuple[AtLeastOne, ...], Range(1, 3)]
+    num_classes: AtLeastOne | None
+    count: AtLeastOne
     fingerprint: str
 
 
@@ -44,6 +45,10 @@ class Dataset:
         train_labels: int64 (N,), classes from 0 up, or None if there are none.
         test_labels: int64 (M,), or None.
         num_classes: The number of classes, even if a limit leaves no sample of some; None without labels.
+
+    Raises:
+        TypeError: If an array has another type or shape, if labels and ``num_classes`` are not given together, or if a
+            label is out of range. A user's own dataset may get this wrong.
     """
 
     train: Tensor
@@ -51,6 +56,23 @@ class Dataset:
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
     num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {part is not None for part in (self.train_labels, self.test_labels, self.num_classes)}
+        if len(given) > 1:
+            raise TypeError("train_labels, test_labels and num_classes go together")
+        for name, samples, labels in (("train", self.train, self.train_labels), ("test", self.test, self.test_labels)):
+            if not (isinstance(samples, Tensor) and (samples.dtype, samples.dim()) in SAMPLES):
+                wanted = "uint8 images (N, channels, size, size) or float32 points (N, dimensions)"
+                raise TypeError(f"{name} must be a tensor of {wanted}; it is {_name_type(samples)}")
+            if labels is None or self.num_classes is None:
+                continue
+            if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == samples.shape[:1]):
+                wanted = f"an int64 tensor ({len(samples)},), one for each sample"
+                raise TypeError(f"{name}_labels must be {wanted}; it is {_name_type(labels)}")
+            if len(labels) and not (labels.min() >= 0 and labels.max() < self.num_classes):
+                wanted, found = f"from 0 to {self.num_classes - 1}", f"{int(labels.min())} to {int(labels.max())}"
+                raise TypeError(f"{name}_labels must be {wanted}, below num_classes; they are {found}")
 
     def describe(self, conditional: bool) -> DataSpec:
         """Describe the training part.
@@ -65,35 +87,9 @@ class Dataset:
         num_classes = self.num_classes if conditional else None
         return DataSpec(tuple(self.train.shape[1:]), num_classes, len(self.train), digest.hexdigest())
 
-    def __post_init__(self) -> None:
-        """Check the arrays, which a user's own dataset may get wrong.
 
-        Raises:
-            TypeError: If a part is neither images nor points, if its labels are not int64, one for each sample and each
-                below ``num_classes``, or if there are labels without ``num_classes`` or the other way round.
-        """
-        for name, samples in (("train", self.train), ("test", self.test)):
-            kind = (getattr(samples, "dtype", type(samples)), len(getattr(samples, "shape", ())))
-            if kind not in ((torch.uint8, 4), (torch.float32, 2)):
-                found = f"{kind[0]} {tuple(getattr(samples, 'shape', ()))}"
-                wanted = "uint8 images (N, channels, size, size) or float32 points (N, dimensions)"
-                raise TypeError(f"{name} must be a tensor of {wanted}; it is {found}")
-        labels = (self.train_labels, self.test_labels, self.num_classes)
-        if any(part is None for part in labels) and any(part is not None for part in labels):
-            raise TypeError("train_labels, test_labels and num_classes go together")
-        _check_labels("train_labels", self.train_labels, len(self.train), self.num_classes)
-        _check_labels("test_labels", self.test_labels, len(self.test), self.num_classes)
-
-
-def _check_labels(name: str, labels: Tensor | None, count: int, num_classes: int | None) -> None:
-    if labels is None or num_classes is None:
-        return
-    if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == (count,)):
-        found = f"{getattr(labels, 'dtype', type(labels))} {tuple(getattr(labels, 'shape', ()))}"
-        raise TypeError(f"{name} must be an int64 tensor ({count},), one for each sample; it is {found}")
-    if count and not (labels.min() >= 0 and labels.max() < num_classes):
-        found = f"{int(labels.min())} to {int(labels.max())}"
-        raise TypeError(f"{name} must be from 0 to {num_classes - 1}, below num_classes; they are {found}")
+def _name_type(value: object) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
 
 
 def choose_subset(count: int, limit: int | None, seed: int) -> Tensor:

@@ -47,7 +47,9 @@ def load_images(
     Raises:
         InputError: If none is readable.
     """
-    images, unreadable = _load_or_decode(folder, paths, image_size, channels)
+    shape = (len(paths), channels, image_size, image_size)
+    key = _compute_key(folder, paths, shape)
+    images, unreadable = cache.load(key, shape) or _decode_all(folder, paths, shape, key)
     if unreadable:
         named = [f"{path!r} ({reason})" for path, reason in list(unreadable.items())[:NAMED]]
         more = f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
@@ -58,45 +60,7 @@ def load_images(
     return images, np.array([path not in unreadable for path in paths])
 
 
-def _load_or_decode(
-    folder: Path, paths: Sequence[str], image_size: int, channels: int
-) -> tuple[cache.Pixels, dict[str, str]]:
-    """Take the images from the cache, or decode and cache them.
-
-    Returns:
-        The readable images, and the paths of the others with the reasons.
-    """
-    shape = (len(paths), channels, image_size, image_size)
-    key = _fingerprint(folder, paths, shape)
-    cached = cache.load(key, shape)
-    if cached is not None:
-        return cached
-    images = np.empty(shape, np.uint8)
-    errors = _decode_all([folder / path for path in paths], images)
-    unreadable = {path: _explain(error) for path, error in zip(paths, errors, strict=True) if error is not None}
-    if unreadable:
-        images = images[[error is None for error in errors]]
-    if len(images) and not any(map(_is_temporary, errors)):
-        cache.store(key, images, unreadable)
-    return images, unreadable
-
-
-def _is_temporary(error: Exception | None) -> bool:
-    """Return whether the next run may be able to read the same file, for example if a permission was missing.
-
-    A missing file does not count, because the key changes when it appears.
-    """
-    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
-
-
-def _explain(error: Exception) -> str:
-    """Say why a file is unreadable, without its path."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-
-
-def _fingerprint(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> str:
+def _compute_key(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> str:
     """Return a key that changes whenever the decoded pixels could."""
     digest = hashlib.sha256(repr((CACHE_VERSION, os.fspath(folder.resolve()), shape)).encode())
     for path in paths:
@@ -109,21 +73,23 @@ def _fingerprint(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> 
     return digest.hexdigest()[:32]
 
 
-def _decode_all(paths: Sequence[Path], images: cache.Pixels) -> list[Exception | None]:
-    """Decode files into the rows of an array, on all cores.
+def _decode_all(
+    folder: Path, paths: Sequence[str], shape: tuple[int, ...], key: str
+) -> tuple[cache.Pixels, dict[str, str]]:
+    """Decode files on all cores, and cache the images.
 
     Returns:
-        For each file, the error that made it unreadable, or None.
+        The readable images, and the paths of the others with the reasons.
     """
+    images = np.empty(shape, np.uint8)
+    errors: dict[str, Exception] = {}
 
-    def decode(row: int) -> Exception | None:
+    def decode(row: int) -> None:
         try:
-            images[row] = _decode(paths[row], channels=images.shape[1], image_size=images.shape[2])
+            images[row] = _decode(folder / paths[row], channels=shape[1], image_size=shape[2])
         except Exception as error:  # Pillow's parsers raise nearly anything for a malformed file
-            return error
-        return None
+            errors[paths[row]] = error
 
-    errors: list[Exception | None] = []
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -132,10 +98,29 @@ def _decode_all(paths: Sequence[Path], images: cache.Pixels) -> list[Exception |
         warnings.simplefilter("ignore", UserWarning)  # about odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for start in range(0, len(paths), QUEUE):
-            for error in pool.map(decode, range(start, min(start + QUEUE, len(paths)))):
-                errors.append(error)
+            for _ in pool.map(decode, range(start, min(start + QUEUE, len(paths)))):
                 bar.update()
-    return errors
+    if errors:
+        images = images[[path not in errors for path in paths]]
+    unreadable = {path: _explain(errors[path]) for path in paths if path in errors}
+    if len(images) and not any(map(_is_temporary, errors.values())):
+        cache.store(key, images, unreadable)
+    return images, unreadable
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Return whether the next run may be able to read the same file, for example after a permission is given.
+
+    A missing file does not count, because the key changes when it appears.
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+
+
+def _explain(error: Exception) -> str:
+    """Say why a file is unreadable, without its path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _decode(path: Path, channels: int, image_size: int) -> cache.Pixels:

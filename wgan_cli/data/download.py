@@ -4,41 +4,30 @@ import contextlib
 import http.client
 import io
 import socket
-import tarfile
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from wgan_cli.errors import InputError
 
-TIMEOUT = 5.0  # seconds without an answer from a server
-# What networks, disks, torchvision's downloader and archives raise.
-FAILURES = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    zlib.error,
-    http.client.HTTPException,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-)
+TIMEOUT = 5.0  # seconds to wait for a server
+FAILURES = (OSError, RuntimeError, http.client.HTTPException)  # of networks, disks and torchvision's downloader
 
 
 @contextlib.contextmanager
-def make_download_folder(name: str, folder: Path, advice: str) -> Iterator[Path]:
-    """Yield a temporary folder to download and unpack into, from which complete files are moved into place.
+def fill_folder(name: str, folder: Path, missing: Collection[str], advice: str) -> Iterator[Path]:
+    """Yield a temporary folder to download and unpack into; on success move the missing files into place.
 
     It is on the same file system as ``folder``, so that moving is renaming. It is deleted afterwards.
 
     Args:
         name: The name of the dataset, for messages.
         folder: Where its files belong; it need not exist.
+        missing: The names of the files or folders to move.
         advice: What the user can do if the download fails, for messages.
 
     Raises:
-        InputError: In place of whatever goes wrong, with the reason and the advice.
+        InputError: If the download fails, with the reason and the advice.
     """
     ancestor = next(place for place in [folder, *folder.parents] if place.exists())
     try:
@@ -48,8 +37,9 @@ def make_download_folder(name: str, folder: Path, advice: str) -> Iterator[Path]
             contextlib.redirect_stdout(io.StringIO()),  # torchvision prints
         ):
             yield Path(temporary)
-    except InputError:
-        raise
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in missing:
+                (Path(temporary) / file).replace(folder / file)
     except FAILURES as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip("<>")
         raise InputError(f"{name} is not there, and the download failed ({reason}); {advice}") from error

@@ -38,7 +38,7 @@ def glyphs(image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = No
     Args:
         image_size: Pixels along a side. The same seed gives the same digits at every size.
         channels: 1, or 3 equal ones.
-        limit: Render only so many of each part, the first ones.
+        limit: Render at most that many images of each part, the first ones.
         seed: Decides every image. The two parts are drawn independently of each other.
 
     Returns:

@@ -29,24 +29,19 @@ def image_folder(
     test_fraction: Annotated[float, Range(0, below=1)] = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """Load every image in a folder and its sub-folders, resized by the short side and cropped to the centre.
-
-    Images are decoded once and then come from the user's cache folder until a file changes.
+    """Load every image in a folder and its sub-folders, in a seeded random order.
 
     If every image is in a sub-folder of the root, and there are two or more of these, they are the classes, numbered
-    from 0 in the sorted order of their names, like those of torchvision's ``ImageFolder``.
+    from 0 in the sorted order of their names, like those of torchvision's ``ImageFolder``. A class counts even if none
+    of its images is readable or within the limit.
 
     Args:
         root: The folder. Hidden files and folders are skipped.
-        image_size: Pixels along a side.
-        channels: 1 for luma, 3 for colour. Transparent pixels become white.
-        limit: At most that many images in each part, a seeded subset. The others are not decoded.
+        image_size: Pixels along a side. See :func:`~wgan_cli.data.decode.load_images` for the decoding.
+        channels: 1 or 3.
+        limit: At most that many images in each part, a seeded subset.
         test_fraction: The share of the images that becomes the test part; at least one image is left for training.
-        seed: Chooses them.
-
-    Returns:
-        Images in a seeded random order, with labels if there are classes. ``num_classes`` counts all classes with an
-        image file, even if none of their images is readable or within the limit.
+        seed: Chooses the parts, the subset and the order.
 
     Raises:
         InputError: If the folder does not exist or contains no readable image.
@@ -57,7 +52,9 @@ def image_folder(
     paths = sorted(_find(folder))
     if not paths:
         raise InputError(f"contains no images; their names must end in {', '.join(EXTENSIONS)}")
-    train, test = _split(paths, test_fraction, limit, seed)
+    order = np.random.default_rng([seed, len(paths)]).permutation(len(paths))
+    cut = max(1, len(paths) - round(len(paths) * test_fraction))
+    train, test = ([paths[i] for i in part[:limit]] for part in (order[:cut], order[cut:]))
 
     images, readable = load_images(folder, [*train, *test], image_size, channels)
     # The training part comes first in the array. If none of it is readable, an image of the test part replaces it.
@@ -66,7 +63,7 @@ def image_folder(
     classes = _number_classes(paths)
     if classes is None:
         return Dataset(array[:count], array[count:])
-    numbers = torch.tensor([classes[_get_top(path)] for path in (*train, *test)])
+    numbers = torch.tensor([classes[path.split("/")[0]] for path in (*train, *test)])
     labels = numbers[torch.from_numpy(readable)]
     return Dataset(array[:count], array[count:], labels[:count], labels[count:], len(classes))
 
@@ -91,21 +88,9 @@ def _find(folder: Path) -> Iterator[str]:
                 yield (Path(place) / name).relative_to(folder).as_posix()
 
 
-def _get_top(path: str) -> str:
-    """Return the first part of a path: the sub-folder of the root, or the file itself."""
-    return path.partition("/")[0]
-
-
 def _number_classes(paths: Sequence[str]) -> dict[str, int] | None:
     """Number the sub-folders of the root in the sorted order of their names; None if they are not classes."""
-    names = sorted({_get_top(path) for path in paths})
+    names = sorted({path.split("/")[0] for path in paths})
     if len(names) < 2 or not all("/" in path for path in paths):
         return None
     return {name: number for number, name in enumerate(names)}
-
-
-def _split(paths: Sequence[str], test_fraction: float, limit: int | None, seed: int) -> tuple[list[str], list[str]]:
-    """Divide paths into the training and the test part, in a seeded random order, at most ``limit`` in each."""
-    order = np.random.default_rng([seed, len(paths)]).permutation(len(paths))
-    cut = max(1, len(paths) - round(len(paths) * test_fraction))
-    return [paths[i] for i in order[:cut][:limit]], [paths[i] for i in order[cut:][:limit]]

@@ -4,45 +4,29 @@ import gzip
 import logging
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset, resize_images
-from wgan_cli.data.download import make_download_folder
+from wgan_cli.data.download import fill_folder
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
 
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 CLASSES = 10  # in each of the three
 
 
 def mnist(
     root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load MNIST: 60,000 handwritten digits for training and 10,000 for testing. Missing files are downloaded.
+    """Load MNIST: 60,000 handwritten digits for training and 10,000 for testing, in the classes 0 to 9.
 
-    Args:
-        root: The folder that contains, or will contain, MNIST/raw.
-        image_size: Pixels along a side.
-        channels: 1, or 3 equal ones.
-        limit: At most that many images in each part, a seeded subset.
-        seed: Chooses the subset.
-
-    Returns:
-        Labelled images of the classes 0 to 9.
-
-    Raises:
-        InputError: If the files are not under ``root`` and cannot be downloaded, or are damaged.
+    Its files are in MNIST/raw under ``root``.
     """
     return _load("MNIST", root, image_size, channels, limit, seed)
 
@@ -50,7 +34,7 @@ def mnist(
 def fashion_mnist(
     root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load Fashion-MNIST, whose files are in FashionMNIST/raw, as :func:`mnist` does.
+    """Load Fashion-MNIST, which has as many pictures of clothes. Its files are in FashionMNIST/raw under ``root``.
 
     The classes are T-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
     """
@@ -60,7 +44,7 @@ def fashion_mnist(
 def kmnist(
     root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load Kuzushiji-MNIST, whose files are in KMNIST/raw, as :func:`mnist` does.
+    """Load Kuzushiji-MNIST, which has as many handwritten letters. Its files are in KMNIST/raw under ``root``.
 
     The classes are ten letters, one for each row of hiragana: o, ki, su, tsu, na, ha, ma, ya, re, wo.
     """
@@ -70,8 +54,9 @@ def kmnist(
 def _load(kind: str, root: str, image_size: int, channels: int, limit: int | None, seed: int) -> Dataset:
     """Load one of torchvision's datasets in MNIST's format. The name of its class is that of its folder."""
     raw = parse_path(root) / kind / "raw"
-    if not all((raw / name).is_file() for name in FILES):
-        _obtain(kind, raw)
+    missing = [name for name in FILES if not (raw / name).is_file()]
+    if missing:
+        _obtain(missing, kind, raw)
     train, train_labels = _read(raw, "train")
     test, test_labels = _read(raw, "t10k")
     train_kept, test_kept = choose_subset(len(train), limit, seed), choose_subset(len(test), limit, seed)
@@ -84,23 +69,20 @@ def _load(kind: str, root: str, image_size: int, channels: int, limit: int | Non
     )
 
 
-def _obtain(kind: str, raw: Path) -> None:
-    """Put the missing files into ``raw``, all or none: unpacked if all their .gz files are there, else downloaded."""
+def _obtain(missing: Collection[str], kind: str, raw: Path) -> None:
+    """Put the missing files into the folder: unpacked if all of their .gz files are there, otherwise downloaded."""
     from torchvision import datasets  # slow to import
 
-    missing = [name for name in FILES if not (raw / name).is_file()]
     advice = f"put {', '.join(FILES)} (or the same as .gz) into {raw} yourself"
-    with make_download_folder(kind, raw, advice) as source:
+    with fill_folder(kind, raw, missing, advice) as temporary:
         if all((raw / f"{name}.gz").is_file() for name in missing):
             for name in missing:
-                _unpack(raw / f"{name}.gz", source / name)
+                _unpack(raw / f"{name}.gz", temporary / name)
         else:
             logger.info("%s is not in %s: downloading it", kind, raw)
-            getattr(datasets, kind)(source, download=True)
-            source = source / kind / "raw"
-        raw.mkdir(parents=True, exist_ok=True)
-        for name in missing:
-            (source / name).replace(raw / name)
+            getattr(datasets, kind)(temporary, download=True)
+            for name in missing:
+                (temporary / kind / "raw" / name).rename(temporary / name)
 
 
 def _unpack(packed: Path, target: Path) -> None:
@@ -127,5 +109,4 @@ def _parse(reader: Callable[[str], Tensor], path: Path) -> Tensor:
     try:
         return reader(str(path))
     except Exception as error:  # torchvision's parser raises nearly anything for a damaged header
-        reason = f"{path} is damaged, truncated or unreadable; delete it to have it downloaded again"
-        raise InputError(reason) from error
+        raise InputError(f"{path} is damaged or unreadable; delete it to have it downloaded again") from error

@@ -87,7 +87,7 @@ class ResNetCritic(Critic):
             inputs = width
         for name in (f"{size}x{size}_1", f"{size}x{size}_2"):
             self.layers.add_module(name, _Block(width, width))
-        self.layers.add_module("end", nn.ReLU(inplace=True))
+        self.layers.add_module("end", chain(activation=nn.ReLU(inplace=True)))
         self.last = Score(partial(nn.Linear, width), num_classes)
         _initialize(self)
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wgan_cli.data.dataset import DataSpec
-from wgan_cli.errors import InputError, RunFailedError, make_printable
+from wgan_cli.errors import InputError, RunFailedError, is_out_of_memory, make_printable
 from wgan_cli.files import atomic_write
 from wgan_cli.parameters import bind
 from wgan_cli.run.folder import RunFolder
@@ -68,7 +68,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to a temporary file, flush it to the disk, and rename it into place.
 
     Raises:
-        RunFailedError: If it cannot be written; the file that was at ``path`` is then unchanged.
+        RunFailedError: If it cannot be written. The file at ``path`` is then the old one, or the complete new one.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     parts = {
@@ -167,11 +167,13 @@ def refuse_misfits(what: str) -> Iterator[None]:
         what: What is wrong with it. The reason follows in brackets.
 
     Raises:
-        InputError: If the code in the context fails.
+        InputError: If the code in the context fails, unless memory runs out: an intact checkpoint needs that as well.
     """
     try:
         yield
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = make_printable(str(error).partition("\n")[0])
         raise InputError(f"{what} ({reason})") from error
 
@@ -187,15 +189,15 @@ def _open(path: Path) -> Iterator[tuple[dict[str, str], Any]]:
         raise InputError("is not a file")
     if path.suffix == ".pt":
         raise InputError("is a checkpoint of an older version (*.pt), which this version cannot read")
+    path.open("rb").close()  # raises the system's error: safe_open says that there is no such file
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 found = make_printable(metadata.get("format", "")[:40])
-                raise InputError(f"has format {found!r}, and this version reads {FORMAT!r}" if found else NOT_OURS)
+                raise InputError(f"has format {found!r}, and this version reads {FORMAT!r}" if found.startswith("wgan-cli") else NOT_OURS)
             yield metadata, file
     except SafetensorError as error:
-        path.open("rb").close()  # raises the system's error if there is one
         raise InputError(f"{NOT_OURS}, or it is damaged ({make_printable(str(error)[:100])})") from error
 
 

@@ -52,11 +52,10 @@ def read_latents(path: Path, latent_dim: int, num_classes: int | None) -> Batch:
     Raises:
         InputError: If the file cannot be read, or its arrays do not fit the generator.
     """
-    names = ("latents",) if num_classes is None else ("latents", "classes")
     try:
         zipfile.ZipFile(path).close()  # numpy takes any other file for a pickle, and explains how to load that
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in names if name in file}
+            arrays = {name: np.asarray(file[name]) for name in ("latents", "classes") if name in file}
     except Exception as error:  # the archive, its compression and the arrays all have their own types of error
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise InputError(f"is not a readable .npz file ({reason})") from error
@@ -71,7 +70,7 @@ def _convert_latents(latents: Array | None, latent_dim: int) -> Tensor:
     if latents is None:
         raise InputError(f"{wanted}; it has no array of that name")
     if latents.ndim != 2 or latents.shape[1] != latent_dim or not len(latents) or latents.dtype.kind not in "fiu":
-        raise InputError(f"{wanted}; it is {latents.dtype} {latents.shape}")
+        raise InputError(f"{wanted}; the array is {latents.dtype} {latents.shape}")
     with np.errstate(over="ignore"):  # numbers that are too large for float32 become infinite
         converted = latents.astype(np.float32)
     if not np.isfinite(converted).all():

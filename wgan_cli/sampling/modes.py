@@ -55,7 +55,8 @@ def write_grid(generator: Generator, inputs: Batch, out: Path, rows: Sequence[in
 
 def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
     """Write a folder of numbered PNGs. It appears when all of them are written."""
-    _require_new(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("already exists; give a new folder, so that two sets of images do not mix")
     out.parent.mkdir(parents=True, exist_ok=True)
     count = len(inputs.samples)
     digits = max(6, len(str(count - 1)))
@@ -65,14 +66,8 @@ def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
         images = (image for chunk in render(generator, *inputs) for image in to_bytes(chunk))
         for index, image in enumerate(images):
             save_png(image, partial / f"{index:0{digits}d}.png")
-        _require_new(out)  # another process may have written there meanwhile
-        partial.replace(out)
+        partial.replace(out)  # fails if somebody else has written there meanwhile
     return f"wrote {count:,} images to {out}{os.sep}"
-
-
-def _require_new(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("already exists; give a new folder, so that images of two runs do not mix")
 
 
 def write_npz(generator: Generator, inputs: Batch, out: Path, seeds: Sequence[int] = ()) -> str:

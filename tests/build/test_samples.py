@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.sampling.conftest import TinyGenerator, cut_cells, read_npz, read_png
-from wgan_cli.cli.sample import OF_IMAGES, render_samples, write_export, write_samples
+from wgan_cli.build.samples import write_export, write_samples
+from wgan_cli.cli.sample import OF_IMAGES
 from wgan_cli.errors import SettingError
 from wgan_cli.networks.players import Generator
 from wgan_cli.sampling.draw import draw_grid, draw_latents
@@ -165,10 +166,3 @@ def test_rejected_exports(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b", f"a{suffix}/new/a"):
         assert reject("out", TinyGenerator(), export=form, out=f"{name}{suffix}").endswith(")")
     assert Path(f"a{suffix}").read_text() == "old"
-
-
-@pytest.mark.parametrize("key", OF_IMAGES)
-def test_an_export_rejects_settings_about_images(key: str) -> None:
-    settings = SampleSettings(**{**USUAL, "export": "onnx"})
-    with pytest.raises(SettingError, match=rf"^{key}=.*: is about images, .* export=onnx writes none"):
-        render_samples(settings, [key, "checkpoint", "export"])

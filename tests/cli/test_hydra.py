@@ -1,0 +1,201 @@
+"""What Hydra gives to the commands: help, configurations, completion, own options, and features of its jobs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from tests.commands import compose, environment, names, run, tree
+from wgan_cli.networks import GENERATORS
+from wgan_cli.settings import GROUPS
+
+# Information, without torch.
+
+
+def test_version(tmp_path: Path) -> None:
+    for program in ("wgan-train", "wgan-sample"):
+        assert run(program, "--version", cwd=tmp_path).out.startswith("wgan-cli 0.")
+
+
+def test_help_lists_every_group_and_explains_every_setting(tmp_path: Path) -> None:
+    for program, words in (("wgan-train", ()), ("wgan-train", ("experiment=wgan_paper",)), ("wgan-sample", ())):
+        page = run(program, *words, "--help", cwd=tmp_path).out
+        settings = [line for line in page.splitlines() if re.match(r" *(?!name|modes)\w+: ", line)]
+        groups = [line for line in settings if line.startswith(GROUPS)]
+        assert len(groups) == (0 if program == "wgan-sample" else len(GROUPS))
+        assert len(settings) > 10
+        assert [line for line in settings if "  # " not in line and line not in groups] == []
+        assert all(len(line) <= 130 for line in page.splitlines())
+    page = run("wgan-train", "--help", cwd=tmp_path).out
+    for key in compose():
+        assert f"\n{key}:" in page
+    for words in ("wgan-train dataset=mnist loss=hinge", "resume=", "wasserstein_gp", "dry_run=true"):
+        assert words in page
+    assert not names(tmp_path)
+
+
+def test_help_for_an_option_shows_its_settings_only(tmp_path: Path) -> None:
+    said = run("wgan-train", "generator=mlp", "generator.latent_dim=7", "--help", cwd=tmp_path).out.splitlines()
+    assert said[0] == "generator=mlp"
+    assert said[1].startswith("  latent_dim: 7  # ")
+    assert {line.split(":")[0].strip() for line in said[1:]} == compose("generator=mlp")["generator"].keys() - {"name"}
+    said = run("wgan-train", "-h", "critic=resnet", "-m", "loss=hinge,minimax", "constraint=clip", cwd=tmp_path).out
+    assert [line for line in said if not line.startswith("  ")] == ["critic=resnet", "constraint=clip"]
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("loss=hing",), ("n_critic=0",), ("-m", "n_critic=0,-1"), ("--cfg", "job")]
+)
+def test_quick_answers_do_not_import_torch(words: tuple[str, ...], tmp_path: Path) -> None:
+    program = (
+        "import sys; from wgan_cli.cli.explain import run_command; from wgan_cli.cli.train import train; "
+        "run_command(train, sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, env=environment(tmp_path), check=True)
+
+
+def test_the_configuration_that_is_shown(tmp_path: Path) -> None:
+    said = run("wgan-train", "experiment=wgan_gp_mnist", "optimizer=rmsprop", "--cfg", "job", cwd=tmp_path).out
+    assert yaml.safe_load(said)["optimizer"] == compose("optimizer=rmsprop")["optimizer"]
+    assert (
+        run("wgan-train", "--cfg=job", "--package", "loss", cwd=tmp_path).out == "# @package loss\nname: wasserstein\n"
+    )
+    assert "num_images: 7" in run("wgan-sample", "num_images=7", "--cfg", "job", cwd=tmp_path).out
+    assert "job_logging" in run("wgan-train", "--cfg", "hydra", cwd=tmp_path).out
+    assert not names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("wgan-train loss=wass", {"loss=wasserstein", "loss=wasserstein_gp"}),
+        ("wgan-train -m generator=", {f"generator={name}" for name in GENERATORS}),
+        ("wgan-train constraint.", {"constraint.name=", "constraint.clip_value="}),
+        ("wgan-train --config-dir my dataset=f", {"dataset=fashion_mnist", "dataset=few"}),
+        ("wgan-sample num", {"num_images="}),
+    ],
+)
+def test_completion(line: str, offered: set[str], options: Path) -> None:
+    program = line.split()[0]
+    said = run(program, "-sc", "query=bash", cwd=options, COMP_LINE=line, COMP_POINT=str(len(line)))
+    assert set(said.out.split()) == offered
+
+
+def test_completion_can_be_installed(tmp_path: Path) -> None:
+    assert "complete -o nospace" in run("wgan-train", "-sc", "install=bash", cwd=tmp_path).out
+
+
+# A user's own options.
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Path:
+    """A folder with the user's own options in a folder of three groups."""
+    for name, text in {
+        "dataset/few.yaml": "name: glyphs\nimage_size: 8\nchannels: 1\nlimit: 24  # a few\nseed: 3\n",
+        "optimizer/slow.yaml": "name: adam\nlearning_rate: 1.0e-6\n",
+        "experiment/quick.yaml": (
+            "# @package _global_\ndefaults:\n  - override /loss: hinge\n  - override /constraint: clip\n"
+            "  - override /dataset: few\nepochs: 3\nbatch_size: 8\ngenerator: {width: 4}\ncritic: {width: 4}\n"
+        ),
+    }.items():
+        path = tmp_path / "my" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_own_options(options: Path) -> None:
+    words = ("--config-dir", "my", "experiment=quick", "optimizer=slow", "device=cpu", "out=run")
+    shown = yaml.safe_load(run("wgan-train", *words, "--cfg", "job", cwd=options).out)
+    run("wgan-train", *words, cwd=options)
+    config = yaml.safe_load((options / "run/config.yaml").read_text())
+    for group, name in {"loss": "hinge", "constraint": "clip", "optimizer": "adam", "dataset": "glyphs"}.items():
+        assert shown[group]["name"] == config[group]["name"] == name
+    assert (config["epochs"], config["optimizer"]["learning_rate"], config["dataset"]["seed"]) == (3, 1e-6, 3)
+    assert shown["optimizer"] == {"name": "adam", "learning_rate": 1e-6}
+    before = tree(options)
+    words = ("--config-dir=my", "-m", "experiment=quick", "constraint=clip,none", "epochs=4", "dry_run=true", "out=x")
+    said = run("wgan-train", *words, cwd=options).out
+    assert ("constraint clip" in said, "constraint none" in said, said.count("12 steps in all")) == (True, True, 2)
+    assert tree(options) == before
+
+
+def test_own_options_in_the_help(options: Path) -> None:
+    page = run("wgan-train", "--config-dir", "my", "--help", cwd=options).out
+    assert "dataset: celeba, cifar10, fashion_mnist, few, glyphs" in page
+    said = run("wgan-train", "--config-dir", "my", "dataset=few", "--help", cwd=options).out
+    assert "  limit: 24  # a few\n" in said
+
+
+# Features of jobs: the same for one run and for each job of a sweep.
+
+MODES = pytest.mark.parametrize(("mode", "folders"), [((), ("out",)), (("-m", "seed=1,2"), ("out/0", "out/1"))])
+
+
+class Note(Callback):
+    """Notes what happens to jobs. The test names it in ``hydra.callbacks``."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file)
+
+    def _note(self, *words: object) -> None:
+        with self._file.open("a") as file:
+            print(*words, file=file)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._note("start", config.seed)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self._note("end", config.seed, job_return.status.name)
+
+
+@pytest.mark.slow
+def test_callbacks(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    words = (*tiny, "epochs=1", f"+hydra.callbacks.note._target_={__name__}.Note", f"+hydra.callbacks.note.file={note}")
+    run("wgan-train", *words, "out=single", cwd=tmp_path)
+    run("wgan-train", *words, "out=failing", "batch_size=41", "seed=1", cwd=tmp_path, code=2)
+    run("wgan-train", *words, "-m", "out=sweep", "batch_size=41,8", "seed=2", cwd=tmp_path, code=2)
+    assert note.read_text().splitlines() == [
+        "start 0", "end 0 COMPLETED", "start 1", "end 1 FAILED", "start 2", "end 2 FAILED", "start 2", "end 2 COMPLETED"
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@MODES
+def test_variables_of_a_job(
+    mode: tuple[str, ...], folders: tuple[str, ...], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    root = next(word for word in tiny if word.startswith("dataset.root=")).partition("=")[2]
+    words = (*tiny, *mode, f"+hydra.job.env_set.IMAGES={root}", "dataset.root=${oc.env:IMAGES}", "epochs=1", "out=out")
+    run("wgan-train", *words, cwd=tmp_path)
+    for folder in folders:
+        assert yaml.safe_load((tmp_path / folder / "config.yaml").read_text())["dataset"]["root"] == root
+
+
+@pytest.mark.slow
+@MODES
+def test_paths_stay_relative_to_the_user(
+    mode: tuple[str, ...], folders: tuple[str, ...], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Even if Hydra changes the working directory of a job."""
+    root = next(word for word in tiny if word.startswith("dataset.root=")).partition("=")[2]
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/images").symlink_to(root)
+    words = (*tiny, *mode, "dataset.root=images", "hydra.job.chdir=true", "epochs=1", "out=../out")
+    run("wgan-train", *words, cwd=tmp_path / "here")
+    assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"here", "out"}
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["images"]
+    for folder in folders:
+        assert (tmp_path / folder / "checkpoints/epoch_0001.safetensors").is_file()
+    run("wgan-train", f"resume=../{folders[0]}", "epochs=2", "hydra.job.chdir=true", cwd=tmp_path / "here")
+    assert (tmp_path / folders[0] / "checkpoints/epoch_0002.safetensors").is_file()

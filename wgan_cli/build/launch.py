@@ -1,0 +1,132 @@
+"""Starts a run or resumes an earlier one, and says how it ended."""
+
+import logging
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from wgan_cli.build.restore import find_earlier_runs, resume_run
+from wgan_cli.build.run import build_run
+from wgan_cli.errors import as_typed, blame, report_failures
+from wgan_cli.files import parse_path
+from wgan_cli.run.checkpoints import link_checkpoint
+from wgan_cli.run.folder import RunFolder
+from wgan_cli.run.logfile import log_to_file
+from wgan_cli.run.plan import check_space, count_checkpoints, measure_checkpoint
+from wgan_cli.run.session import Run, execute
+from wgan_cli.settings import Settings, list_memory_settings
+from wgan_cli.signals import heed_signals
+
+log = logging.getLogger("wgan_cli")
+
+
+def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: Path, root: Path, is_job: bool) -> None:
+    """Train the run that the settings describe, or the rest of an earlier run.
+
+    Args:
+        settings: As bound.
+        words: The settings on the command line, to be recorded.
+        keys: Their keys.
+        out: The folder of a new run.
+        root: Where ``resume=auto`` looks for an earlier run.
+        is_job: Whether this is a job of a sweep. For that, ``resume=auto`` is content with a finished run anywhere.
+
+    Raises:
+        InputError: If a setting cannot be used.
+        RunFailedError: If the run fails.
+        SystemExit: If a signal stops it, with 128 + the signal's number.
+    """
+    if settings.resume is None:
+        start(settings, RunFolder(out), words)
+        return
+    if settings.resume != "auto":
+        with blame("resume", settings.resume):
+            folder = RunFolder(parse_path(settings.resume))
+        resume(settings, folder, keys)
+        return
+    earlier = list(find_earlier_runs(root, settings))
+    for folder, finished in earlier:
+        if finished and (is_job or folder.path == out):
+            log.info("nothing to do: %s has these settings and is finished", folder.path)
+            return
+    for folder, finished in earlier:
+        if not finished:
+            log.info("resuming %s, which has these settings", folder.path)
+            resume(settings, folder, keys=[])
+            return
+    log.info("no unfinished run with these settings in %s; starting a new one", root)
+    start(settings, RunFolder(out), words)
+
+
+def start(settings: Settings, folder: RunFolder, words: Sequence[str]) -> None:
+    """Train a new run."""
+    with ExitStack() as stack:
+        with report_failures(list_memory_settings(settings)):
+            run = build_run(settings)
+        if is_ready(run, folder, "out"):
+            with blame("out", folder.path):
+                stack.enter_context(heed_signals())
+                stack.enter_context(folder.create(asdict(run.settings), words))
+            train_to_end(run, folder)
+
+
+def resume(settings: Settings, folder: RunFolder, keys: Sequence[str]) -> None:
+    """Train the rest of an earlier run."""
+    with ExitStack() as stack:
+        with blame("resume", folder.path):
+            if not settings.dry_run:
+                stack.enter_context(folder.reopen())
+            with report_failures(list_memory_settings(settings)):
+                run, newest = resume_run(folder, settings, keys)
+                if not settings.dry_run:
+                    if newest != folder.last_checkpoint:
+                        link_checkpoint(newest, folder.last_checkpoint)
+                    folder.keep_epochs(run.settings.checkpoint.keep)
+        if is_ready(run, folder, "resume"):
+            stack.enter_context(heed_signals())
+            train_to_end(run, folder)
+
+
+def is_ready(run: Run, folder: RunFolder, key: str) -> bool:
+    """Return whether there is something to train now; if not, say why.
+
+    Raises:
+        SettingError: If the disk is too small; ``key`` named the folder.
+    """
+    if run.settings.dry_run:
+        log.info("%s\n%-12s%s", run.plan, "results", folder.path)
+        return False
+    position = run.state.position
+    if run.cadence.finished(position):
+        done = f"{run.cadence.epochs_done(position)} epochs and {position.step:,} steps are done"
+        log.info("nothing to do: %s; a larger epochs= or max_steps= continues the run", done)
+        return False
+    files = count_checkpoints(run.state, run.cadence, run.settings.checkpoint.keep)
+    with blame(key, folder.path):
+        if warning := check_space(folder.path, measure_checkpoint(run.state), files):
+            log.warning("%s", warning)
+    return True
+
+
+def train_to_end(run: Run, folder: RunFolder) -> None:
+    """Train, and say how it ended."""
+    resume_command = f"wgan-train {as_typed('resume', folder.path)}"
+    memory = list_memory_settings(run.settings)
+    with log_to_file(log, folder.log), report_failures(memory, folder.last_checkpoint):
+        log.info("%s\n%-12s%s", run.plan, "results", folder.path)
+        try:
+            ending = execute(run, folder)
+        except KeyboardInterrupt:
+            log.info("stopped at once, without saving; resume from the last checkpoint with: %s", resume_command)
+            raise
+        step = run.state.position.step
+        if isinstance(ending, signal.Signals):
+            log.info("stopped by %s after step %d and saved; resume with: %s", ending.name, step, resume_command)
+            raise SystemExit(128 + ending)
+        if ending == "out of time":
+            log.info("reached max_minutes after step %d; resume with: %s", step, resume_command)
+        else:
+            draw = f"wgan-sample {as_typed('checkpoint', folder.path)}"
+            log.info("finished after step %d; draw images with: %s", step, draw)
