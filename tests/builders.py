@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wgan_cli.constraints import CONSTRAINTS
@@ -94,6 +95,19 @@ def build_network(part: Callable[..., Any], shape: tuple[int, ...], num_classes:
     supplied = {"sample_shape": shape, "channels": shape[0], "image_size": shape[-1], "num_classes": num_classes}
     taken = inspect.signature(part).parameters
     return part(**{name: value for name, value in supplied.items() if name in taken}, **own)
+
+
+class DropoutCritic(nn.Module):
+    """A small critic with dropout, which can only draw from the global random stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(SIZE * SIZE, 6), nn.Linear(6, 1)
+
+    def forward(self, samples: Tensor, classes: None = None) -> Tensor:
+        hidden = F.leaky_relu(self.first(samples.flatten(1)), 0.2)
+        scores: Tensor = self.last(F.dropout(hidden, 0.5, self.training)).flatten()
+        return scores
 
 
 def make_state(

@@ -1,10 +1,11 @@
-"""What the papers say, restated in the plainest numpy and torch that says it. Nothing of wgan_cli is imported here.
+"""The papers' formulas and networks in plain numpy and torch. Nothing of wgan_cli is imported here.
 
-Slow, unsafe at extreme values and full of repetition on purpose: a reference is read beside its source.
+References are slow, overflow at extreme values and repeat themselves on purpose: each is read beside its source.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ Array = npt.NDArray[np.float64]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-# Losses. r and f are the critic's scores of real and fake images, float64 so that log(sigmoid(x)) has digits to spare.
+# Losses. r and f are the critic's scores of real and fake images, float64 so that log(sigmoid(x)) keeps enough digits.
 
 
 def _log_d(scores: Tensor) -> Tensor:
@@ -64,11 +65,6 @@ GENERATOR_LOSSES: dict[str, LossFunction] = {
 }
 
 
-def wasserstein_estimate(real_scores: Array, fake_scores: Array) -> float:
-    """Arjovsky et al. 2017, equation 3: E f(real) − E f(fake)."""
-    return float(np.mean(real_scores) - np.mean(fake_scores))
-
-
 # Gradient penalties. The gradients come from a critic whose gradient is known in closed form, one row a sample.
 
 
@@ -78,7 +74,7 @@ def between(real: Array, fake: Array, epsilon: Array) -> Array:
 
 
 def sample_norms(gradients: Array) -> Array:
-    """‖∇f(x)‖₂ of each sample, over everything that it consists of."""
+    """Return ‖∇f(x)‖₂ of each sample, over all of its dimensions."""
     return np.array([np.sqrt(np.sum(gradient**2)) for gradient in gradients])
 
 
@@ -93,7 +89,7 @@ def lipschitz_penalty(gradients: Array, weight: float) -> float:
 
 
 def largest_singular_value(weight: npt.ArrayLike) -> float:
-    """Of a layer's weight as the matrix (out, everything else): Miyato et al. 2018, section 2.1 and appendix."""
+    """Return σ of a layer's weight as the matrix (out, everything else): Miyato et al. 2018, section 2.1 and appendix."""
     matrix = np.asarray(weight, dtype=np.float64)
     return float(np.linalg.svd(matrix.reshape(len(matrix), -1), compute_uv=False)[0])
 
@@ -132,7 +128,7 @@ class Adam:
 
 
 def moving_average(weights: list[Array]) -> Array:
-    """The average after each of weights[1:] was reached by one step, beginning at weights[0]."""
+    """Return the average after a step to each of weights[1:]. It starts at weights[0]."""
     average = weights[0]
     for step, weight in enumerate(weights[1:]):
         decay = min(0.999, (1 + step) / (10 + step))
@@ -143,12 +139,8 @@ def moving_average(weights: list[Array]) -> Array:
 # Networks, layer by layer, as their authors' code has them.
 
 
-def _up(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, bias=False)
-
-
-def _down(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+_up = partial(nn.ConvTranspose2d, bias=False)
+_down = partial(nn.Conv2d, bias=False)
 
 
 def labml_generator() -> nn.Sequential:
@@ -238,25 +230,25 @@ def pytorch_gan_critic() -> nn.Sequential:
 
 
 def copy_in_order(source: nn.Module, target: nn.Module) -> None:
-    """Give the target the source's parameters and buffers, first to first, whatever they are called."""
+    """Copy the source's parameters and buffers to the target, in order, ignoring their names."""
     values: list[Any] = list(source.state_dict().values())
     target.load_state_dict(OrderedDict(zip(target.state_dict(), values, strict=True)))
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
-    """The layers of torch that a network has, in order, however grouped; a last Tanh, which may be a call, left out."""
+    """List a network's torch layers in order, without their groups and without a final Tanh, which may be a call."""
     torchs = [m for m in network.modules() if type(m).__module__.startswith("torch.")]
     found = [m for m in torchs if not isinstance(m, nn.Sequential) and not any(m.children())]
     return found[:-1] if isinstance(found[-1], nn.Tanh) else found
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers an optimizer would change."""
+    """Count the numbers that an optimizer changes."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-# Networks of 2017 and later. They are modules with the parameters in the order of ours, for copy_in_order; whatever is
-# in-place in a source is not so here.
+# Networks of 2017 and later. Their parameters have the order of ours, for copy_in_order. What their authors compute in
+# place is not in place here.
 
 
 def pytorch_gan_upsample_generator() -> nn.Sequential:
@@ -295,8 +287,8 @@ class _Call(nn.Module):
 class _Conv2D(nn.Module):
     """igul222/improved_wgan_training tflib/ops/conv2d.py, which is tf.nn.conv2d with padding SAME.
 
-    TensorFlow's documentation says of SAME: ⌈size / stride⌉ outputs, and as many zeros as these need, half of them
-    before, and where that does not come out even, the one more after.
+    TensorFlow's documentation of SAME: ⌈size / stride⌉ outputs, and as many zeros as they need, half of them on each
+    side. If their number is odd, the extra zero comes after.
     """
 
     def __init__(self, inputs: int, outputs: int, filter_size: int, stride: int) -> None:
@@ -314,7 +306,7 @@ class _Conv2D(nn.Module):
 
 
 class _Deconv2D(nn.Module):
-    """tflib/ops/deconv2d.py: tf.nn.conv2d_transpose is the gradient by its input of a conv2d, here one that halves."""
+    """tflib/ops/deconv2d.py: tf.nn.conv2d_transpose is the gradient of a conv2d, here with stride 2, by its input."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -331,7 +323,7 @@ class _Deconv2D(nn.Module):
 
 
 def wgan_gp_mnist_generator() -> nn.Sequential:
-    """igul222/improved_wgan_training gan_mnist.py, MODE wgan-gp, but for its sigmoid at the end."""
+    """igul222/improved_wgan_training gan_mnist.py, MODE wgan-gp, with tanh in place of the final sigmoid."""
     return nn.Sequential(
         nn.Linear(128, 4 * 4 * 4 * 64), nn.ReLU(), nn.Unflatten(1, (4 * 64, 4, 4)),
         _Deconv2D(4 * 64, 2 * 64), nn.ReLU(),
@@ -342,7 +334,7 @@ def wgan_gp_mnist_generator() -> nn.Sequential:
 
 
 def wgan_gp_cifar_generator() -> nn.Sequential:
-    """igul222/improved_wgan_training gan_cifar.py, with 32 for its 128 filters (DIM)."""
+    """igul222/improved_wgan_training gan_cifar.py, with 32 instead of 128 filters (DIM)."""
     return nn.Sequential(
         nn.Linear(128, 4 * 4 * 4 * 32), nn.BatchNorm1d(4 * 4 * 4 * 32), nn.ReLU(), nn.Unflatten(1, (4 * 32, 4, 4)),
         _Deconv2D(4 * 32, 2 * 32), nn.BatchNorm2d(2 * 32), nn.ReLU(),
@@ -384,7 +376,7 @@ def wgan_gp_mean_pool(output: Tensor) -> Tensor:
 
 
 class _ResidualBlock(nn.Module):
-    """gan_cifar_resnet.py, ResidualBlock of equally many inputs and outputs."""
+    """gan_cifar_resnet.py, ResidualBlock with as many outputs as inputs."""
 
     def __init__(self, width: int, resample: str | None, batch_norm: bool) -> None:
         super().__init__()
@@ -437,7 +429,7 @@ def wgan_gp_resnet_generator(width: int = 128) -> nn.Sequential:
 
 
 def wgan_gp_resnet_critic(width: int = 128, pooling: str = "mean") -> nn.Sequential:
-    """The same, CONDITIONAL False; with ``sum`` Miyato et al.'s dis_models/snresnet_32.py, but for its missing bias."""
+    """The same, CONDITIONAL False; with ``sum`` Miyato et al.'s dis_models/snresnet_32.py, except for its missing bias."""
     return nn.Sequential(
         _OptimizedResBlockDisc1(width),
         _ResidualBlock(width, "down", batch_norm=False),
@@ -450,7 +442,7 @@ def wgan_gp_resnet_critic(width: int = 128, pooling: str = "mean") -> nn.Sequent
 
 
 def conv2d_std(inputs: int, outputs: int, filter_size: int, stride: int, he_init: bool = True) -> float:
-    """tflib/ops/conv2d.py: the standard deviation of the first filters, which are uniform."""
+    """tflib/ops/conv2d.py: the standard deviation of the initial filters, which are uniform."""
     fan_in = inputs * filter_size**2
     fan_out = outputs * filter_size**2 / stride**2
     return float(np.sqrt((4 if he_init else 2) / (fan_in + fan_out)))
@@ -469,12 +461,12 @@ def linear_std(inputs: int, outputs: int) -> float:
 
 
 def check_uniform(modules: list[nn.Module], stds: list[float]) -> None:
-    """The weights of the linear layers and convolutions are uniform with these deviations, and their biases 0."""
+    """Check that weights of linear layers and convolutions are uniform with these deviations, and biases are 0."""
     weighted = [module for module in modules if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
     for layer, std in zip(weighted, stds, strict=True):
         weight = layer.weight.detach()
-        # Of n uniform draws the standard deviation is known to 0.45/√n of it, the mean to 1/√n: five of those.
+        # The relative error of the deviation of n uniform draws is 0.45/√n, that of the mean 1/√n. Five times that.
         assert abs(weight.std().item() / std - 1) < 2.25 / weight.numel() ** 0.5
         assert abs(weight.mean().item() / std) < 5 / weight.numel() ** 0.5
-        assert weight.abs().max() < 1.00001 * 3**0.5 * std  # where a uniform distribution ends
+        assert weight.abs().max() < 1.00001 * 3**0.5 * std  # the end of the uniform distribution
         assert layer.bias is None or (layer.bias == 0).all()

@@ -2,8 +2,9 @@
 
 A test follows each page from top to bottom, in a folder of its own:
 
-- ``wgan-train`` trains on 24 images for one epoch, unless the page says how many, and with digits of one look.
-- ``wgan-sample`` draws at most 100 images. ``cmp``, resumed runs and flags that only print run as they are.
+- ``wgan-train`` trains on 24 images, with digits of one look, for one epoch unless the page says how many. A resumed
+  run trains for two epochs at most.
+- ``wgan-sample`` draws 100 images at most. ``cmp`` and flags that only print run as they are.
 - YAML and Python files are written where the page says. A diff is applied to a copy of the package, and all commands of
   that page come from the copy. Python without a file is executed.
 - Commands in the text and in tables must compose, with settings that every part accepts.
@@ -173,8 +174,9 @@ def carry_out(command: str, folder: Path) -> None:
         resumes = any(re.match("resume=(?!auto)", word) for word in words)
         if program == "wgan-train" and not resumes and not {"--help", "--version", "--cfg"} & set(words):
             words += [*FEW, *(["epochs=1"] if not any(word.startswith("epochs=") for word in words) else [])]
-        elif any(word.startswith("num_images=") for word in words):
-            words.append("num_images=100")
+        else:
+            most = {"epochs": 2, "num_images": 100}
+            words += [f"{key}={most[key]}" for word in words if (key := word.partition("=")[0]) in most]
         package = folder if (folder / "wgan_cli").is_dir() else None
         assert run(program, *words, cwd=folder, fault=Shortcut(package)).out
 

@@ -20,7 +20,7 @@ def player(name: str, which: str) -> Callable[[Tensor, Tensor], Tensor]:
 def value_and_gradients(
     function: Callable[[Tensor, Tensor], Tensor], real: Tensor, fake: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and its gradients by real and by fake scores, zero where it does not depend on them."""
+    """Return the loss and its gradients by real and by fake scores; a gradient is 0 if the loss ignores the scores."""
     real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
     value = function(real, fake)
     by_real, by_fake = torch.autograd.grad(value, (real, fake), allow_unused=True, materialize_grads=True)
@@ -73,22 +73,18 @@ def test_every_loss_has_a_reference_and_a_hand_computed_row() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_minimising_moves_scores_the_right_way(name: str) -> None:
-    """The sign, which one trainer's "fix" turned round: critic steps separate, generator steps raise fake scores."""
-    real, fake = torch.linspace(-0.5, 0.8, 6), torch.linspace(-0.7, 0.6, 6)  # scores that hinge and squares still move
+    """One trainer's "fix" reversed the sign. Critic steps separate scores, and generator steps raise fake ones."""
+    real, fake = torch.linspace(-0.5, 0.8, 6), torch.linspace(-0.7, 0.6, 6)  # hinge and squares still move these
     _, by_real, by_fake = value_and_gradients(player(name, "critic"), real, fake)
     before, after = wasserstein_estimate(real, fake), wasserstein_estimate(real - 0.1 * by_real, fake - 0.1 * by_fake)
     assert after > before + 1e-3
     _, _, by_fake = value_and_gradients(player(name, "generator"), real, fake)
-    assert (by_fake < -1e-3).all()  # each fake score rises, and visibly
+    assert (by_fake < -1e-3).all()
 
 
 def test_wasserstein_estimate_is_real_minus_fake() -> None:
-    real, fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0, 3.0])
-    assert wasserstein_estimate(real, fake).item() == 2.0
-    assert wasserstein_estimate(real, fake).item() == references.wasserstein_estimate(
-        real.double().numpy(), fake.double().numpy()
-    )
-    assert LOSSES["wasserstein"]().critic(real, fake).item() == -2.0
+    """Arjovsky et al. 2017, equation 3: E f(real) − E f(fake)."""
+    assert wasserstein_estimate(torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0, 3.0])).item() == 2.0
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
@@ -97,41 +93,27 @@ def test_wasserstein_estimate_is_real_minus_fake() -> None:
 def test_extreme_scores_stay_finite(name: str, which: str, signs: tuple[int, int]) -> None:
     real, fake = torch.full((4,), signs[0] * 1e4), torch.full((4,), signs[1] * 1e4)
     for tensor in value_and_gradients(player(name, which), real, fake):
-        assert torch.isfinite(tensor).all()  # exp(1e4) overflows even float64: only softplus and the like survive
+        assert torch.isfinite(tensor).all()  # exp(1e4) overflows even float64
 
 
 @pytest.mark.parametrize(
     ("name", "wanted"), [("nonsaturating", -1.0), ("minimax", 0.0), ("relativistic", -1.0), ("hinge", -1.0)]
 )
-def test_generator_gradient_where_the_critic_is_sure(name: str, wanted: float) -> None:
-    """What tells minimax (saturates) from nonsaturating (does not), and relativistic losses from their halves."""
+def test_generator_gradient_when_the_critic_is_certain(name: str, wanted: float) -> None:
+    """Minimax saturates and nonsaturating does not; the relativistic loss does not either."""
     real, fake = torch.full((1,), 50.0), torch.full((1,), -50.0)
     assert value_and_gradients(player(name, "generator"), real, fake)[2].item() == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", RELATIVISTIC)
 def test_relativistic_generators_use_real_scores(name: str) -> None:
-    """PyTorch-GAN overwrites its relativistic generator loss by the plain one, which real scores do not move."""
+    """PyTorch-GAN overwrites its relativistic generator loss with the plain one, which ignores real scores."""
     loss, fake = LOSSES[name](), torch.tensor([0.3, -0.2, 0.9])
     low, high = (loss.generator(torch.full((3,), score), fake) for score in (-2.0, 2.0))
     assert high > low + 1
     plain = LOSSES["nonsaturating"]().generator(torch.full((3,), 2.0), fake)
     assert abs(high - plain) > 0.5
     assert loss.generator_needs_real
-
-
-@pytest.mark.parametrize("name", RELATIVISTIC)
-def test_relativistic_losses_see_only_differences(name: str) -> None:
-    loss, real, fake = LOSSES[name](), torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.25])
-    for method in (loss.critic, loss.generator):
-        torch.testing.assert_close(method(real + 7, fake + 7), method(real, fake))  # float32's default tolerance
-
-
-def test_relativistic_pairs_by_place_and_its_average_does_not() -> None:
-    real, fake = torch.tensor([0.0, 4.0]), torch.tensor([0.0, 4.0])
-    paired, average = LOSSES["relativistic"](), LOSSES["relativistic_average"]()
-    assert paired.critic(real, fake) < paired.critic(real, fake.flip(0)) - 1
-    assert average.critic(real, fake) == average.critic(real, fake.flip(0))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in RELATIVISTIC])
@@ -141,13 +123,3 @@ def test_other_generators_work_without_real_scores(name: str) -> None:
     without = loss.generator(torch.empty(0), fake)
     assert torch.isfinite(without)
     assert without == loss.generator(torch.tensor([9.0, 9.0]), fake)
-
-
-@pytest.mark.parametrize("which", ["critic", "generator"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_loss_is_a_mean(name: str, which: str) -> None:
-    """Scalars that do not grow with the batch, so that batch_size does not change the learning rate's meaning."""
-    real, fake = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.25])
-    once, twice = player(name, which)(real, fake), player(name, which)(real.repeat(2), fake.repeat(2))
-    assert once.shape == ()
-    torch.testing.assert_close(once, twice)

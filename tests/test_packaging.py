@@ -69,6 +69,6 @@ def test_it_runs_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     composed = yaml.safe_load(said(sys.executable, command, "loss=hinge", "--cfg", "job"))
     assert composed["constraint"]["name"] == "spectral_norm"
     plan = said(sys.executable, command, "dry_run=true", "dataset.limit=70", "generator.width=4", "critic.width=4")
-    assert "glyphs, 70 to train on" in plan
+    assert "glyphs, 70 for training" in plan
     assert "wgan-sample" in said(sys.executable, str(target / "bin" / "wgan-sample"), "--help")
     assert not names(empty)

@@ -8,16 +8,22 @@ import torch
 from tests.build.conftest import glyphs
 from tests.builders import CPU, data_spec, settings
 from wgan_cli.build.data import build_batches, load_dataset, require_same_data
+from wgan_cli.build.settle import settle
 from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.data.batches import Batches
 from wgan_cli.errors import InputError, SettingError
+from wgan_cli.settings import Settings
 from wgan_cli.training.streams import Streams
 
 DATASET = settings().dataset
 
 
+def prepare(**changed: Any) -> Settings:
+    return settle(settings(**changed))
+
+
 def build(seed: int = 5, generator_needs_real: bool = True, **changed: Any) -> tuple[Batches, Batches]:
-    chosen = settings(**changed)
+    chosen = prepare(**changed)
     loaded = load_dataset(chosen)
     return build_batches(*loaded, chosen, Streams(seed, CPU), generator_needs_real=generator_needs_real)
 
@@ -49,9 +55,9 @@ def test_flips() -> None:
 
 @pytest.mark.parametrize("key", ["batch_size", "generator_batch_size"])
 def test_a_batch_has_at_most_all_images(key: str) -> None:
-    load_dataset(settings(**{key: 14}))
+    load_dataset(prepare(**{key: 14}))
     with pytest.raises(SettingError, match=f"{key}=15: must be at most 14, the number of training images"):
-        load_dataset(settings(**{key: 15}))
+        load_dataset(prepare(**{key: 15}))
 
 
 def test_a_dataset_without_classes_cannot_be_conditional(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,14 +65,14 @@ def test_a_dataset_without_classes_cannot_be_conditional(monkeypatch: pytest.Mon
         return Dataset(glyphs(image_size, channels, limit).train, glyphs(image_size, channels, limit).test)
 
     monkeypatch.setitem(DATASETS, "bare", bare)
-    load_dataset(settings(dataset={**DATASET, "name": "bare"}))
+    load_dataset(prepare(dataset={**DATASET, "name": "bare"}))
     with pytest.raises(SettingError, match=r"dataset.conditional=true: bare has no classes here"):
-        load_dataset(settings(dataset={**DATASET, "name": "bare", "conditional": True}))
+        load_dataset(prepare(dataset={**DATASET, "name": "bare", "conditional": True}))
 
 
 def test_a_folder_that_cannot_be_read_is_blamed_on_its_setting(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="^dataset.root=.*nope: ") as refused:
-        load_dataset(settings(dataset={"name": "image_folder", "root": str(tmp_path / "nope")}))
+    with pytest.raises(SettingError, match=r"^dataset\.root=.*nope: ") as refused:
+        load_dataset(prepare(dataset={"name": "image_folder", "root": str(tmp_path / "nope")}))
     assert refused.value.key == "dataset.root"
 
 

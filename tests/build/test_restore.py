@@ -1,4 +1,5 @@
-import functools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,43 +7,31 @@ import pytest
 import torch
 
 import wgan_cli
-from tests.builders import PLAIN, bits, saved, settings, train_for
-from wgan_cli.build import build_run
-from wgan_cli.data import DATASETS
-from wgan_cli.parameters import SettingError
-from wgan_cli.restore import load_generator, resume_run
-from wgan_cli.run.checkpoints import load_checkpoint
+from tests.builders import PLAIN, bits, data_spec, make_checkpoint, save_run, settings, train_for
+from wgan_cli.build.restore import load_generator, resume_run
+from wgan_cli.build.run import build_run
+from wgan_cli.errors import InputError, SettingError
+from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.session import Run
 
 
-@pytest.fixture(autouse=True)
-def _rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Digits take half a second each time."""
-    monkeypatch.setitem(DATASETS, "glyphs", rendered)
-
-
-rendered = functools.cache(DATASETS["glyphs"])
-
-
 @pytest.fixture
-def trained(tmp_path: Path) -> tuple[Run, Path]:
-    """A run that has come a few steps, and its folder."""
+def trained(tmp_path: Path) -> tuple[Run, RunFolder]:
+    """A run after a few steps, and its folder."""
     run = build_run(settings())
-    train_for(run.state, run.rules, 7)
-    saved(run, tmp_path / "run" / "checkpoints" / "last.pt")
-    return run, tmp_path / "run"
+    train_for(run.state, run.algorithm, 7)
+    folder = RunFolder(tmp_path / "run")
+    save_run(run, folder.last_checkpoint)
+    return run, folder
 
 
-# From a checkpoint.
-
-
-def test_the_generator_of_a_checkpoint_is_the_average(trained: tuple[Run, Path]) -> None:
+def test_the_generator_of_a_checkpoint_is_the_average(trained: tuple[Run, RunFolder]) -> None:
     run, folder = trained
     for generator in (
-        load_generator(folder),
-        wgan_cli.load_generator(str(folder)),
-        wgan_cli.load_generator(folder / "checkpoints" / "last.pt"),
+        load_generator(folder.path),
+        wgan_cli.load_generator(str(folder.path)),
+        wgan_cli.load_generator(folder.last_checkpoint),
     ):
         assert run.state.ema is not None
         assert bits(generator) == bits(run.state.ema)
@@ -53,147 +42,156 @@ def test_the_generator_of_a_checkpoint_is_the_average(trained: tuple[Run, Path])
         assert generator(torch.zeros(2, 3)).shape == (2, 3, 12, 12)
 
 
-def test_without_an_average_it_is_the_generator(tmp_path: Path) -> None:
+def test_a_run_without_an_average_has_its_generator(tmp_path: Path) -> None:
     run = build_run(settings(ema=False))
-    assert bits(load_generator(saved(run, tmp_path / "a.pt"))) == bits(run.state.generator)
+    assert bits(load_generator(save_run(run, tmp_path / "a.safetensors"))) == bits(run.state.generator)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nope"):
+    for path in (tmp_path, tmp_path / "nope", ""):
         with pytest.raises(ValueError, match="checkpoint="):
             wgan_cli.load_generator(path)
     with pytest.raises(ValueError, match="device=banana"):
         wgan_cli.load_generator(tmp_path, device="banana")
 
 
-IMAGES = {"shape": (3, 12, 12), "num_classes": None, "count": 14, "digest": ""}
+def with_generator(**changes: Any) -> Callable[[Checkpoint], Checkpoint]:
+    """Change the settings of a checkpoint's generator."""
+    return lambda saved: replace(saved, config={**saved.config, "generator": {**PLAIN["generator"], **changes}})
 
 
-def crafted(path: Path, **changes: Any) -> Path:
-    """Write a checkpoint whose parts were exchanged."""
-    content = torch.load(saved(build_run(settings()), path), weights_only=True)
-    torch.save({**content, **changes}, path)
-    return path
+HOSTILE: dict[str, Callable[[Checkpoint], Checkpoint]] = {
+    "other network": with_generator(hidden_sizes=[6, 6]),
+    "network by a dotted path": with_generator(name="os.system"),
+    "target": with_generator(_target_="os.system"),
+    "latents of a billion": with_generator(latent_dim=10**9),
+    "network of 107 GB": with_generator(hidden_sizes=[16384] * 100),
+    "settings without a generator": lambda saved: replace(saved, config={}),
+    "a generator that is a number": lambda saved: replace(saved, config={"generator": 3}),
+    "no tensors": lambda saved: replace(saved, tensors={}),
+    "a tensor more": lambda saved: replace(saved, tensors={**saved.tensors, "ema.x": torch.zeros(1)}),
+    "a tensor less": lambda saved: replace(
+        saved, tensors={name: tensor for name, tensor in saved.tensors.items() if name != "ema.last.bias"}
+    ),
+    "another shape": lambda saved: replace(saved, tensors={**saved.tensors, "ema.last.bias": torch.zeros(1)}),
+    "another type": lambda saved: replace(
+        saved, tensors={**saved.tensors, "ema.last.bias": torch.zeros(432, dtype=torch.float64)}
+    ),
+    "classes": lambda saved: replace(saved, data=replace(saved.data, num_classes=10)),
+    "grey images": lambda saved: replace(saved, data=data_spec()),
+    "images of a trillion pixels": lambda saved: replace(saved, data=data_spec(3, 10**6)),
+}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"config": {"generator": {**PLAIN["generator"], "hidden_sizes": [6, 6]}}},
-        {"config": {"generator": {**PLAIN["generator"], "name": "os.system"}}},
-        {"config": {"generator": {**PLAIN["generator"], "_target_": "os.system"}}},
-        {"config": {"generator": {**PLAIN["generator"], "latent_dim": 10**9}}},
-        {"config": {}},
-        {"state": {"ema": {}, "generator": {}}},
-        {"state": {"generator": {"last.weight": torch.zeros(1)}}},
-        {"images": {**IMAGES, "num_classes": 10}},
-        {"images": {**IMAGES, "num_classes": -1}},
-        {"images": {**IMAGES, "num_classes": 0}},
-        {"images": {**IMAGES, "num_classes": "a"}},
-        {"images": {**IMAGES, "num_classes": True}},
-        {"images": {**IMAGES, "shape": (1, 12, 12)}},
-        {"images": {**IMAGES, "shape": (3, "a", 12)}},
-        {"images": {**IMAGES, "shape": (3, 10**6, 10**6)}},
-        {"images": {**IMAGES, "shape": ()}},
-        {"images": {**IMAGES, "count": 0}},
-        {"images": {}},
-        {"state": [1]},
-        {"config": {"generator": 3}},
-        {"images": {**IMAGES, "shape": 3}},
-    ],
-    ids=str,
-)
-def test_a_crafted_checkpoint_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
-    path = crafted(tmp_path / "a.pt", **changes)
-    with pytest.raises(SettingError) as refused:
-        load_generator(path)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_generator_is_refused(name: str, trained: tuple[Run, RunFolder]) -> None:
+    run, folder = trained
+    save_checkpoint(folder.last_checkpoint, HOSTILE[name](make_checkpoint(run)))
+    with pytest.raises(SettingError, match="does not contain the generator that it describes") as refused:
+        load_generator(folder.path)
     assert refused.value.key == "checkpoint"
 
 
-def test_huge_networks_are_not_allocated(tmp_path: Path) -> None:
-    """A hundred layers of 16,384 by 16,384: 107 GB, if anybody believed it."""
-    huge = {**PLAIN["generator"], "hidden_sizes": [16384] * 100}
-    with pytest.raises(SettingError, match="does not hold the generator that it describes"):
-        load_generator(crafted(tmp_path / "a.pt", config={"generator": huge}))
-
-
-def test_tensors_larger_than_their_file_are_refused(tmp_path: Path) -> None:
-    """The weights have the right shape, 400 million numbers, and are one number that is repeated."""
-    wide = {"name": "mlp", "latent_dim": 16384, "hidden_sizes": [16384], "normalization": "none"}
-    shapes = {
-        "layers.0.weight": (16384, 16384), "layers.0.bias": (16384,), "last.weight": (432, 16384), "last.bias": (432,)
-    }  # fmt: skip
-    weights = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
-    path = crafted(tmp_path / "a.pt", config={"generator": wide}, state={"ema": weights})
-    assert path.stat().st_size < 100_000
-    with pytest.raises(SettingError):
-        load_generator(path)
-
-
-# Going on.
-
-
-def test_a_run_goes_on_from_its_checkpoint_alone(trained: tuple[Run, Path]) -> None:
+def test_a_run_is_resumed_from_its_checkpoint_alone(trained: tuple[Run, RunFolder]) -> None:
     run, folder = trained
     other = settings(epochs=9, batch_size=2, seed=77, generator={"name": "dcgan"}, max_minutes=3.0)
-    resumed, _ = resume_run(RunFolder(folder), other, ["resume", "epochs", "max_minutes"])
+    resumed, file = resume_run(folder, other, ["resume", "epochs", "max_minutes"])
+    assert file == folder.last_checkpoint
     assert bits(resumed.state) == bits(run.state)
-    assert (resumed.cadence.epochs, resumed.max_minutes, resumed.batch_size, resumed.seed) == (9, 3.0, 4, 5)
-    assert resumed.config == {**run.config, "epochs": 9}  # max_minutes is this process's
-    assert bits(train_for(resumed.state, resumed.rules, 5)) == bits(train_for(run.state, run.rules, 5))
+    assert resumed.settings == replace(run.settings, epochs=9, max_minutes=3.0, resume=str(folder.path))
+    assert resumed.cadence.epochs == 9
+    assert bits(train_for(resumed.state, resumed.algorithm, 5)) == bits(train_for(run.state, run.algorithm, 5))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("constraint", ["spectral_norm", "clip"])
+def test_a_resumed_convolutional_run_has_the_same_bits(optimizer: str, constraint: str, tmp_path: Path) -> None:
+    """Weights are channels last, and fused kernels need what optimizers store in the same layout."""
+    conditional = {**settings().dataset, "conditional": True}
+    networks = {"name": "dcgan", "width": 2}
+    chosen = settings(
+        dataset=conditional, generator=networks, critic=networks,
+        constraint={"name": constraint}, optimizer={"name": optimizer},
+    )  # fmt: skip
+    run = build_run(chosen)
+    train_for(run.state, run.algorithm, 5)
+    folder = RunFolder(tmp_path)
+    save_run(run, folder.last_checkpoint)
+    resumed, _ = resume_run(folder, chosen, [])
+    for network, resumed_optimizer in (
+        (resumed.state.generator, resumed.state.generator_optimizer),
+        (resumed.state.critic, resumed.state.critic_optimizer),
+    ):
+        for parameter in network.parameters():
+            slots = [slot for slot in resumed_optimizer.state[parameter].values() if slot.dim()]
+            assert slots
+            assert all(slot.stride() == parameter.stride() for slot in slots)
+    assert bits(train_for(resumed.state, resumed.algorithm, 6)) == bits(train_for(run.state, run.algorithm, 6))
 
 
 @pytest.mark.parametrize(
-    "key",
+    ("key", "value"),
     [
-        "log.every",
-        "sample.every",
-        "checkpoint.every",
-        "checkpoint.every_minutes",
-        "checkpoint.keep",
-        "max_steps",
-        "device",
-        "precision",
+        ("log.every", {"every": 5}),
+        ("sample.every", {"every": 5}),
+        ("checkpoint.every", {"every": 5, "every_minutes": None, "keep": None}),
+        ("checkpoint.keep", {"every": 1, "every_minutes": None, "keep": 5}),
+        ("max_steps", 50),
+        ("device", "cpu"),
+        ("precision", "bf16"),
     ],
 )
-def test_what_a_resumed_run_may_change(key: str, trained: tuple[Run, Path]) -> None:
-    run, folder = trained
+def test_settings_that_a_resumed_run_may_change(key: str, value: Any, trained: tuple[Run, RunFolder]) -> None:
+    _, folder = trained
     top, _, leaf = key.partition(".")
-    changed = {"max_steps": 50, "device": "cpu", "precision": "bf16"}.get(key, 5)
-    other = {**PLAIN["checkpoint"], "every": 7, leaf: changed} if leaf else changed
-    other = {"every": 5} if top in ("log", "sample") else other
-    resumed, _ = resume_run(RunFolder(folder), settings(**{top: other}), [key])
-    expected = {**run.config[top], leaf: changed} if leaf else changed
-    assert resumed.config[top] == expected  # and the rest of a group is the checkpoint's
+    given = {**value, **({"every": 7} if leaf == "keep" else {})} if leaf else value  # a key that is not given
+    resumed, _ = resume_run(folder, settings(**{top: given}), [key])
+    assert getattr(resumed.settings, top) == getattr(settings(**{top: value}), top)
 
 
 @pytest.mark.parametrize(
-    "key", ["loss", "seed", "critic.hidden_sizes", "batch_size", "ema", "n_critic", "dataset.limit"]
+    "key", ["loss", "seed", "critic.hidden_sizes", "batch_size", "ema", "n_critic", "dataset.limit", "out"]
 )
-def test_what_it_may_not(key: str, trained: tuple[Run, Path]) -> None:
+def test_settings_that_it_may_not_change(key: str, trained: tuple[Run, RunFolder]) -> None:
     _, folder = trained
-    with pytest.raises(SettingError, match=rf"resume=.*keeps its {key}; it may change epochs"):
-        resume_run(RunFolder(folder), settings(), ["epochs", key])
+    with pytest.raises(SettingError, match=rf"resume=.*a resumed run cannot change {key}; it can change epochs"):
+        resume_run(folder, settings(), ["epochs", key])
 
 
-def test_a_checkpoint_that_does_not_fit_itself(trained: tuple[Run, Path]) -> None:
-    _, folder = trained
-    last = folder / "checkpoints" / "last.pt"
-    content = torch.load(last, weights_only=True)
-    content["state"]["critic"].popitem()
-    torch.save(content, last)
-    with pytest.raises(SettingError, match="does not fit") as refused:
-        resume_run(RunFolder(folder), settings(), [])
-    assert refused.value.key == "resume"
-
-
-def test_settings_of_a_checkpoint_are_checked_like_any_others(trained: tuple[Run, Path]) -> None:
-    _, folder = trained
-    last = folder / "checkpoints" / "last.pt"
-    content = torch.load(last, weights_only=True)
-    for config in ({**content["config"], "batch_size": 0}, {**content["config"], "loss": {"name": "os.system"}}, {}):
-        torch.save({**content, "config": config}, last)
-        with pytest.raises(SettingError):
-            resume_run(RunFolder(folder), settings(), [])
-    torch.save(content, last)
-    assert load_checkpoint(last, "").config == content["config"]
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda saved: replace(
+                saved, tensors={name: t for name, t in saved.tensors.items() if "critic." not in name}
+            ),
+            "does not fit the run that it describes",
+        ),
+        (
+            lambda saved: replace(
+                saved, tensors={**saved.tensors, "critic_optimizer.last.score.weight.x": torch.ones(1)}
+            ),
+            "unknown optimizer tensors",
+        ),
+        (lambda saved: replace(saved, counts={**saved.counts, "critic_updates": 99}), "no run is ever at"),
+        (lambda saved: replace(saved, counts={**saved.counts, "rows": 99}), "99 rows of metrics after"),
+        (lambda saved: replace(saved, counts={**saved.counts, "means": {"x": 1}}), "unknown tensors or means"),
+        (
+            lambda saved: replace(saved, config={**saved.config, "batch_size": 0}),
+            "settings cannot be used: batch_size=0",
+        ),
+        (
+            lambda saved: replace(saved, config={**saved.config, "loss": {"name": "os.system"}}),
+            "settings cannot be used: loss.name=os.system",
+        ),
+        (lambda saved: replace(saved, config={}), "settings cannot be used: epochs=null: is missing"),
+        (lambda saved: replace(saved, data=replace(saved.data, fingerprint="?")), "have changed since the checkpoint"),
+    ],
+)
+def test_a_hostile_run_is_refused(
+    change: Callable[[Checkpoint], Checkpoint], message: str, trained: tuple[Run, RunFolder]
+) -> None:
+    run, folder = trained
+    save_checkpoint(folder.last_checkpoint, change(make_checkpoint(run)))
+    with pytest.raises(InputError, match=message):
+        resume_run(folder, settings(), [])

@@ -33,7 +33,7 @@ class FinishedRuns:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Settings for a run of a second on 40 of 50 images from a folder. Rendering the default digits would take longer."""
+    """Settings for a run of a second on 40 images from a folder. Rendering the default digits would take longer."""
     root = photographs(tmp_path_factory.mktemp("data") / "photos", 50)
     return (*TINY, "dataset=image_folder", f"dataset.root={root}", "dataset.channels=1")
 

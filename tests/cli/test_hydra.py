@@ -25,19 +25,20 @@ def test_version(tmp_path: Path) -> None:
 
 
 def test_help_lists_every_group_and_explains_every_setting(tmp_path: Path) -> None:
-    for program, words in (("wgan-train", ()), ("wgan-train", ("experiment=wgan_paper",)), ("wgan-sample", ())):
+    for line in ("wgan-train", "wgan-train experiment=wgan_gp_mnist", "wgan-sample"):
+        program, *words = line.split()
         page = run(program, *words, "--help", cwd=tmp_path).out
-        settings = [line for line in page.splitlines() if re.match(r" *(?!name|modes)\w+: ", line)]
-        groups = [line for line in settings if line.startswith(GROUPS)]
+        lines = [text for text in page.splitlines() if re.match(r" *[a-z]\w+: (?!\w+: )", text)]
+        groups = [text for text in lines if text.partition(":")[0] in GROUPS]
+        settings = [text for text in lines if text not in groups and not re.match(r" *(name|modes): ", text)]
         assert len(groups) == (0 if program == "wgan-sample" else len(GROUPS))
         assert len(settings) > 10
-        assert [line for line in settings if "  # " not in line and line not in groups] == []
-        assert all(len(line) <= 130 for line in page.splitlines())
+        assert [text for text in settings if "  # " not in text] == []
     page = run("wgan-train", "--help", cwd=tmp_path).out
     for key in compose():
         assert f"\n{key}:" in page
-    for words in ("wgan-train dataset=mnist loss=hinge", "resume=", "wasserstein_gp", "dry_run=true"):
-        assert words in page
+    for example in ("wgan-train dataset=mnist loss=hinge", "resume=", "wasserstein_gp", "dry_run=true"):
+        assert example in page
     assert not names(tmp_path)
 
 
@@ -46,13 +47,14 @@ def test_help_for_an_option_shows_its_settings_only(tmp_path: Path) -> None:
     assert said[0] == "generator=mlp"
     assert said[1].startswith("  latent_dim: 7  # ")
     assert {line.split(":")[0].strip() for line in said[1:]} == compose("generator=mlp")["generator"].keys() - {"name"}
-    said = run("wgan-train", "-h", "critic=resnet", "-m", "loss=hinge,minimax", "constraint=clip", cwd=tmp_path).out
-    assert [line for line in said if not line.startswith("  ")] == ["critic=resnet", "constraint=clip"]
+    several = run("wgan-train", "-h", "critic=resnet", "-m", "loss=hinge,minimax", "constraint=clip", cwd=tmp_path)
+    assert [line for line in several.out.splitlines() if not line.startswith("  ")] == [
+        "critic=resnet",
+        "constraint=clip",
+    ]
 
 
-@pytest.mark.parametrize(
-    "words", [("--help",), ("loss=hing",), ("n_critic=0",), ("-m", "n_critic=0,-1"), ("--cfg", "job")]
-)
+@pytest.mark.parametrize("words", [("--help",), ("n_critic=0",), ("-m", "n_critic=0,-1")])
 def test_quick_answers_do_not_import_torch(words: tuple[str, ...], tmp_path: Path) -> None:
     program = (
         "import sys; from wgan_cli.cli.explain import run_command; from wgan_cli.cli.train import train; "
@@ -78,13 +80,13 @@ def test_the_configuration_that_is_shown(tmp_path: Path) -> None:
         ("wgan-train loss=wass", {"loss=wasserstein", "loss=wasserstein_gp"}),
         ("wgan-train -m generator=", {f"generator={name}" for name in GENERATORS}),
         ("wgan-train constraint.", {"constraint.name=", "constraint.clip_value="}),
-        ("wgan-train --config-dir my dataset=f", {"dataset=fashion_mnist", "dataset=few"}),
+        ("wgan-train dataset.im", {"dataset.image_size="}),
         ("wgan-sample num", {"num_images="}),
     ],
 )
-def test_completion(line: str, offered: set[str], options: Path) -> None:
+def test_completion(line: str, offered: set[str], tmp_path: Path) -> None:
     program = line.split()[0]
-    said = run(program, "-sc", "query=bash", cwd=options, COMP_LINE=line, COMP_POINT=str(len(line)))
+    said = run(program, "-sc", "query=bash", cwd=tmp_path, COMP_LINE=line, COMP_POINT=str(len(line)))
     assert set(said.out.split()) == offered
 
 
@@ -95,15 +97,20 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
 # A user's own options.
 
 
+def find_root(tiny: tuple[str, ...]) -> str:
+    return next(word for word in tiny if word.startswith("dataset.root=")).partition("=")[2]
+
+
 @pytest.fixture
-def options(tmp_path: Path) -> Path:
-    """A folder with the user's own options in a folder of three groups."""
+def options(tiny: tuple[str, ...], tmp_path: Path) -> Path:
+    """A folder with the user's own options for three groups."""
     for name, text in {
-        "dataset/few.yaml": "name: glyphs\nimage_size: 8\nchannels: 1\nlimit: 24  # a few\nseed: 3\n",
+        "dataset/few.yaml": f"name: image_folder\nroot: {find_root(tiny)}\nlimit: 24  # a few\nseed: 3\n",
         "optimizer/slow.yaml": "name: adam\nlearning_rate: 1.0e-6\n",
         "experiment/quick.yaml": (
             "# @package _global_\ndefaults:\n  - override /loss: hinge\n  - override /constraint: clip\n"
-            "  - override /dataset: few\nepochs: 3\nbatch_size: 8\ngenerator: {width: 4}\ncritic: {width: 4}\n"
+            "  - override /dataset: few\nepochs: 3\nbatch_size: 8\ndataset: {image_size: 8}\n"
+            "generator: {width: 4}\ncritic: {width: 4}\n"
         ),
     }.items():
         path = tmp_path / "my" / name
@@ -118,13 +125,13 @@ def test_own_options(options: Path) -> None:
     shown = yaml.safe_load(run("wgan-train", *words, "--cfg", "job", cwd=options).out)
     run("wgan-train", *words, cwd=options)
     config = yaml.safe_load((options / "run/config.yaml").read_text())
-    for group, name in {"loss": "hinge", "constraint": "clip", "optimizer": "adam", "dataset": "glyphs"}.items():
+    for group, name in {"loss": "hinge", "constraint": "clip", "optimizer": "adam", "dataset": "image_folder"}.items():
         assert shown[group]["name"] == config[group]["name"] == name
     assert (config["epochs"], config["optimizer"]["learning_rate"], config["dataset"]["seed"]) == (3, 1e-6, 3)
     assert shown["optimizer"] == {"name": "adam", "learning_rate": 1e-6}
     before = tree(options)
-    words = ("--config-dir=my", "-m", "experiment=quick", "constraint=clip,none", "epochs=4", "dry_run=true", "out=x")
-    said = run("wgan-train", *words, cwd=options).out
+    swept = ("--config-dir=my", "-m", "experiment=quick", "constraint=clip,none", "epochs=4", "dry_run=true", "out=x")
+    said = run("wgan-train", *swept, cwd=options).out
     assert ("constraint clip" in said, "constraint none" in said, said.count("12 steps in all")) == (True, True, 2)
     assert tree(options) == before
 
@@ -162,11 +169,10 @@ class Note(Callback):
 def test_callbacks(tiny: tuple[str, ...], tmp_path: Path) -> None:
     note = tmp_path / "note"
     words = (*tiny, "epochs=1", f"+hydra.callbacks.note._target_={__name__}.Note", f"+hydra.callbacks.note.file={note}")
-    run("wgan-train", *words, "out=single", cwd=tmp_path)
-    run("wgan-train", *words, "out=failing", "batch_size=41", "seed=1", cwd=tmp_path, code=2)
-    run("wgan-train", *words, "-m", "out=sweep", "batch_size=41,8", "seed=2", cwd=tmp_path, code=2)
+    run("wgan-train", *words, "out=run", "batch_size=41", cwd=tmp_path, code=2)
+    run("wgan-train", *words, "-m", "out=sweep", "batch_size=41,8", "seed=1", cwd=tmp_path, code=2)
     assert note.read_text().splitlines() == [
-        "start 0", "end 0 COMPLETED", "start 1", "end 1 FAILED", "start 2", "end 2 FAILED", "start 2", "end 2 COMPLETED"
+        "start 0", "end 0 FAILED", "start 1", "end 1 FAILED", "start 1", "end 1 COMPLETED"
     ]  # fmt: skip
 
 
@@ -175,7 +181,7 @@ def test_callbacks(tiny: tuple[str, ...], tmp_path: Path) -> None:
 def test_variables_of_a_job(
     mode: tuple[str, ...], folders: tuple[str, ...], tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
-    root = next(word for word in tiny if word.startswith("dataset.root=")).partition("=")[2]
+    root = find_root(tiny)
     words = (*tiny, *mode, f"+hydra.job.env_set.IMAGES={root}", "dataset.root=${oc.env:IMAGES}", "epochs=1", "out=out")
     run("wgan-train", *words, cwd=tmp_path)
     for folder in folders:
@@ -188,7 +194,7 @@ def test_paths_stay_relative_to_the_user(
     mode: tuple[str, ...], folders: tuple[str, ...], tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Even if Hydra changes the working directory of a job."""
-    root = next(word for word in tiny if word.startswith("dataset.root=")).partition("=")[2]
+    root = find_root(tiny)
     (tmp_path / "here").mkdir()
     (tmp_path / "here/images").symlink_to(root)
     words = (*tiny, *mode, "dataset.root=images", "hydra.job.chdir=true", "epochs=1", "out=../out")
@@ -197,5 +203,6 @@ def test_paths_stay_relative_to_the_user(
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["images"]
     for folder in folders:
         assert (tmp_path / folder / "checkpoints/epoch_0001.safetensors").is_file()
-    run("wgan-train", f"resume=../{folders[0]}", "epochs=2", "hydra.job.chdir=true", cwd=tmp_path / "here")
-    assert (tmp_path / folders[0] / "checkpoints/epoch_0002.safetensors").is_file()
+    if not mode:
+        run("wgan-train", "resume=../out", "epochs=2", "hydra.job.chdir=true", cwd=tmp_path / "here")
+        assert (tmp_path / "out/checkpoints/epoch_0002.safetensors").is_file()

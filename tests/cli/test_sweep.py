@@ -1,90 +1,130 @@
-"""Sweeps: every job as if it had been alone, whatever became of the others."""
+"""Sweeps: every job is what a single run would have been, whatever happens to the others."""
 
+import re
+import shlex
+import signal
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.commands import TINY, checkpoint, names, results, run
-from wgan_cli.cli.sweep import _how_to_go_on
+from tests.commands import answer, names, read_checkpoint, results, run, start, tree
+from tests.faults import SignalsAtUpdate
+from wgan_cli.cli.command_line import parse_command_line
+from wgan_cli.cli.sweep import _format_resume
 
 pytestmark = pytest.mark.slow
-SHORT = (*TINY, "epochs=1")
-JOBS = {
-    "0": ("n_critic=1", "loss=wasserstein"),
-    "1": ("n_critic=1", "loss=hinge"),
-    "2": ("n_critic=2", "loss=wasserstein"),
-    "3": ("n_critic=2", "loss=hinge"),
-}
+JOBS = {"0": "loss=wasserstein", "1": "loss=hinge"}
 
 
-def test_each_job_is_what_a_single_run_would_have_been(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    (tmp_path / "singles").mkdir()
-    singles = [
-        pool.submit(run, "wgan-train", *SHORT, *words, f"hydra.run.dir={job}", cwd=tmp_path / "singles")
-        for job, words in JOBS.items()
-    ]
-    words = ("n_critic=1,2", "loss=wasserstein,hinge", "hydra.sweep.dir=sweep")
-    said = run("wgan-train", "-m", *SHORT, *words, cwd=tmp_path)
+def read_config(folder: Path) -> Mapping[str, object]:
+    config: Mapping[str, object] = read_checkpoint(folder / "checkpoints/last.safetensors")[1]["config"]
+    return config
+
+
+def test_each_job_is_what_a_single_run_would_have_been(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*tiny, "epochs=1", "-m", "loss=wasserstein,hinge")
+    said = run("wgan-train", *words, "out=sweep", cwd=tmp_path)
     assert "failed" not in said.out
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {*JOBS, "multirun.yaml"}
-    for single in singles:
-        single.result()
     for job, chosen in JOBS.items():
         alone, swept = tmp_path / "singles" / job, tmp_path / "sweep" / job
+        run("wgan-train", *tiny, "epochs=1", chosen, f"out=singles/{job}", cwd=tmp_path)
         assert names(swept) == names(alone)
         assert results(swept) == results(alone)
-        config = checkpoint(swept / "checkpoints/last.pt")["config"]
-        assert config == checkpoint(alone / "checkpoints/last.pt")["config"]
-        assert [f"n_critic={config['n_critic']}", f"loss={config['loss']['name']}"] == list(chosen)
-        noted: Mapping[str, object] = yaml.safe_load((swept / ".hydra/config.yaml").read_text())
-        assert noted == config
+        assert read_config(swept) == read_config(alone)
     assert {path.name for path in tmp_path.iterdir()} == {"singles", "sweep"}
 
 
-def test_a_job_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    words = ("dataset.limit=4,40", "optimizer.learning_rate=0.001,nan", "hydra.sweep.dir=sweep")
-    said = run("wgan-train", "-m", *SHORT, *words, cwd=tmp_path, code=2)
+def test_a_job_that_fails_does_not_stop_the_others(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """By the user's mistakes, and then by a loss that is not finite: the first one decides the exit code."""
+    words = ("-m", *tiny, "epochs=1", "dataset.limit=4,40", "optimizer.learning_rate=0.001,nan", "out=sweep")
+    said = run("wgan-train", *words, cwd=tmp_path, code=2)
     end = said.out[said.out.index("3 of the jobs failed:") :].splitlines()
     assert [line.split(":")[0] for line in end[1::2]] == ["  #0", "  #1", "  #3"]
     assert "dataset.limit=4 " in end[1]
-    assert "batch_size=8: must be at most the 4 training images" in end[2]
+    assert "batch_size=8: must be at most 4, the number of training images" in end[2]
     assert "optimizer.learning_rate=nan: must be a number above 0" in end[6]
-    assert "checkpoints/last.pt" in names(tmp_path / "sweep" / "2")
-    assert not names(tmp_path / "sweep" / "0")
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"2", "multirun.yaml"}
+    assert "samples/epoch_0001.png" in names(tmp_path / "sweep/2")
 
 
-def test_a_sweep_whose_job_breaks_off_ends_with_that_kind_of_code(tmp_path: Path) -> None:
-    """3: the first job's loss overflows; the second is trained to its end."""
-    words = ("loss=wasserstein_gp", "optimizer.learning_rate=1e30,0.001", "hydra.sweep.dir=sweep")
-    said = run("wgan-train", "-m", *SHORT, *words, cwd=tmp_path, code=3)
-    assert "1 of the jobs failed:" in said.out
-    assert "not finite" in said.out.splitlines()[-1]
-    assert [path.name for path in (tmp_path / "sweep/0/checkpoints").iterdir()] == ["last.pt"]  # as it began
-    assert "samples/epoch_0001.png" in names(tmp_path / "sweep" / "1")
+def test_jobs_in_several_processes(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """One of them fails. When the sweep is repeated with resume=auto, it alone is trained again."""
+    words = ("-m", *tiny, "loss=wasserstein_gp", "optimizer.critic_learning_rate=1e30,0.001", "out=sweep")
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    said = answer(start("wgan-train", *words, *joblib, cwd=tmp_path))
+    assert said.code == 3, said.err
+    assert "Traceback" not in said.out + said.err
+    summary = said.out[said.out.index("1 of the jobs failed:") :].splitlines()
+    assert summary[1].startswith("  #0: ")
+    assert re.search("not finite.* The last good checkpoint is sweep/0/checkpoints/last.safetensors.", summary[2])
+    logs = [(tmp_path / f"sweep/{job}/wgan-train.log").read_text() for job in (0, 1)]
+    assert ["not finite" in log for log in logs] == [True, False]
+    assert [f"results     sweep/{job}" in log for job, log in enumerate(logs)] == [True, True]
+    assert logs[1].count("wasserstein_estimate") == 3
+    assert "finished after step 5" in logs[1]
+    before = tree(tmp_path / "sweep/1")
+    said = run("wgan-train", *words, "resume=auto", cwd=tmp_path, code=3)
+    assert "resuming sweep/0, which has these settings" in said.out
+    assert "nothing to do: sweep/1 has these settings and is finished" in said.out
+    assert tree(tmp_path / "sweep/1") == before
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0", "1", "multirun.yaml"}
 
 
-def test_the_flag_may_stand_anywhere(tmp_path: Path) -> None:
-    said = run("wgan-train", *SHORT, "-m", "n_critic=1,2", "dry_run=true", "hydra.sweep.dir=sweep", cwd=tmp_path)
-    assert said.out.count("steps in all") == 2
-    assert names(tmp_path) == set()
+@pytest.fixture(scope="module")
+def whole(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    run("wgan-train", "-m", *tiny, "epochs=1", "seed=1,2,3", "out=sweep", cwd=folder)
+    return folder / "sweep"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_sweep_that_was_stopped(number: signal.Signals, whole: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """In the second of three jobs. The first is left alone, and the third starts."""
+    jobs = ("-m", *tiny, "epochs=1", "seed=1,2,3")
+    fault = SignalsAtUpdate(11, (number,), tmp_path / "note")  # a job has seven updates
+    code = {signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    said = run("wgan-train", *jobs, "out=sweep", cwd=tmp_path, code=code, fault=fault)
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"multirun.yaml", "0", "1"}
+    program, *words = shlex.split(f"wgan-train {shlex.join(jobs)} out=sweep resume=auto")
+    if number == signal.SIGTERM:
+        assert shlex.split(said.out.splitlines()[-1].partition("resume it with: ")[2]) == [program, *words]
+    (tmp_path / "sweep/.failed-000000").write_text('[3, "of an earlier attempt"]')
+    done = tree(tmp_path / "sweep/0")
+    said = run(program, *words, cwd=tmp_path)
+    assert tree(tmp_path / "sweep/0") == done
+    assert "nothing to do: sweep/0 has these settings and is finished" in said.out
+    assert "resuming sweep/1, which has these settings" in said.out
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"multirun.yaml", "0", "1", "2"}
+    for job in "012":
+        assert results(tmp_path / "sweep" / job) == results(whole / job)
+        assert names(tmp_path / "sweep" / job) == names(whole / job)
+
+
+def test_a_dry_run_of_a_sweep(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """The folder in which the jobs' folders would be is the one that is printed; nothing is left."""
+    words = (*tiny, "-m", "n_critic=1,2", "dry_run=true", "out='~/sweep'")  # the folder of a test is also the home
+    said = run("wgan-train", *words, cwd=tmp_path)
+    assert re.findall(r"results +(.*)", said.out) == [f"{tmp_path}/sweep/0", f"{tmp_path}/sweep/1"]
+    assert tree(tmp_path) == {}
+
+
+def test_folders_that_are_named_after_settings(tmp_path: Path) -> None:
+    words = ("-m", "seed=1,2", "dataset.limit=70", "dry_run=true", "hydra.sweep.subdir=${hydra.job.override_dirname}")
+    said = run("wgan-train", *words, "out=a/sweep", "resume=auto", cwd=tmp_path)
+    folders = [f"a/sweep/dataset.limit=70,dry_run=True,seed={seed}" for seed in (1, 2)]
+    assert re.findall(r"results +(.*)", said.out) == folders
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("-m seed=1,2", "-m seed=1,2 hydra.sweep.dir=out/s resume=auto"),
-        ("-m seed=1,2 hydra.sweep.dir=x resume=auto", "-m seed=1,2 hydra.sweep.dir=out/s resume=auto"),
+        ("-m seed=1,2", "-m seed=1,2 out=runs/s resume=auto"),
+        ("-m seed=1,2 out=x resume=auto", "-m seed=1,2 out=runs/s resume=auto"),
         ("-m resume=a,b epochs=9", "-m resume=a,b epochs=9"),
     ],
 )
-def test_how_a_sweep_goes_on(words: str, expected: str) -> None:
-    assert _how_to_go_on(words.split(), Path("out/s")) == expected
-
-
-def test_a_sweeps_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    said = run("wgan-train", "-m", *SHORT, "seed=1,2", "hydra.sweep.dir=file/sweep", cwd=tmp_path, code=2)
-    assert said.err.startswith("wgan-train: hydra.sweep.dir=file/sweep: cannot be used (Not a directory)")
+def test_the_command_that_resumes_a_sweep(words: str, expected: str) -> None:
+    assert _format_resume(parse_command_line("train", words.split()), Path("runs/s")) == expected

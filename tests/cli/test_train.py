@@ -5,7 +5,9 @@ import os
 import pty
 import shlex
 import subprocess
+import sys
 import termios
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 
 from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
-from tests.commands import TINY, answer, command, environment, names, read_checkpoint, results, run, start, tree
+from tests.commands import TINY, command, environment, names, read_checkpoint, results, run, tree
 
 pytestmark = pytest.mark.slow
 
@@ -117,8 +119,13 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(tiny: tuple[str, ...], tmp
     assert tree(tmp_path) == {}
 
 
+def use_ascii() -> None:
+    assert isinstance(sys.stdout, TextIOWrapper)
+    sys.stdout.reconfigure(encoding="ascii", errors="strict")
+
+
 def test_a_terminal_without_all_letters(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    said = answer(start("wgan-train", *tiny, "dry_run=true", cwd=tmp_path, PYTHONIOENCODING="ascii"))
+    said = run("wgan-train", *tiny, "dry_run=true", cwd=tmp_path, fault=use_ascii)
     assert r"40 for training, 1\xd78\xd78, batches of 8" in said.out
 
 
@@ -149,15 +156,16 @@ def test_on_a_terminal_rows_appear_only_in_the_bar_and_in_the_log(tiny: tuple[st
     assert b"W=" in bar
 
 
-def test_a_recipe_with_settings_beside_it(tmp_path: Path) -> None:
-    """On the digits, which come with the program. A resumed run needs no recipe."""
-    words = ("dataset=glyphs", "dataset.limit=64", "batch_size=8", "max_steps=2", "device=cpu", "out=run")
+def test_a_recipe_with_settings_beside_it(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """A resumed run needs no recipe."""
+    images = [word for word in tiny if word.startswith(("dataset=", "dataset.root="))]
+    words = (*images, "batch_size=8", "max_steps=2", "device=cpu", "out=run")
     run("wgan-train", "experiment=pytorch_gan_relativistic", "loss=relativistic_average", *words, cwd=tmp_path)
     saved = read_checkpoint(tmp_path / "run/checkpoints/last.safetensors")[1]
     config = saved["config"]
     assert (config["loss"]["name"], config["constraint"]["name"]) == ("relativistic_average", "none")
     assert (config["generator"]["name"], config["generator"]["normalization_eps"]) == ("upsample_conv", 0.8)
-    assert (config["batch_size"], config["epochs"], saved["data"]["shape"]) == (8, 200, [1, 32, 32])
+    assert (config["batch_size"], config["epochs"], saved["data"]["shape"]) == (8, 200, [3, 32, 32])
     run("wgan-train", "resume=run", "max_steps=3", cwd=tmp_path)
     assert read_checkpoint(tmp_path / "run/checkpoints/last.safetensors")[1]["counts"]["step"] == 3
 

@@ -51,6 +51,13 @@ def test_other_errors_pass_and_leave_nothing(error: BaseException, tmp_path: Pat
     assert tree(tmp_path) == []
 
 
+@pytest.mark.parametrize("folder", ["file", "file/set"])
+def test_a_file_in_place_of_a_folder_is_refused(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(InputError, match="Not a directory"), fill_folder("Set", tmp_path / folder, [], "do it"):
+        pytest.fail("the folder is a file")
+
+
 def test_servers_have_a_time_limit_and_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = socket.getdefaulttimeout()
     with fill_folder("Set", tmp_path, [], "do it"):

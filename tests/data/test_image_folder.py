@@ -19,7 +19,7 @@ def load(root: Path, **settings: Any) -> Dataset:
 
 
 def test_folders_are_searched_at_any_depth_without_hidden_and_other_files(tmp_path: Path) -> None:
-    for i, name in enumerate(["a.png", "b/c/d.jpg", "b/.hidden.png", ".cache/e.png", "b/._a.png"]):
+    for i, name in enumerate(["a.png", "b/c/d.JPG", "b/.hidden.png", ".cache/e.png", "b/._a.png"]):
         save(tmp_path / name, 40 * i, "L")
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "folder.png").mkdir()

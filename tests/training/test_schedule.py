@@ -1,8 +1,8 @@
-from itertools import accumulate
+from itertools import accumulate, product
 
 import pytest
 
-from wgan_cli.training.schedule import CriticSchedule
+from wgan_cli.training.schedule import CriticSchedule, Position
 
 AUTHORS = CriticSchedule(5, warmup_updates=100, warmup_steps=25, warmup_every=500)
 SCHEDULES = [
@@ -23,14 +23,21 @@ def test_the_authors_schedule() -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_sums_are_those_of_the_steps(schedule: CriticSchedule) -> None:
+def test_sums_and_complete_steps(schedule: CriticSchedule) -> None:
     counted = [0, *accumulate(schedule.updates_in(step) for step in range(1200))]
     assert [schedule.updates_until(step) for step in range(1201)] == counted
+    for updates in range(700):  # a step counts only if all of its updates are among them
+        steps = schedule.steps_in(updates)
+        assert schedule.updates_until(steps) <= updates < schedule.updates_until(steps + 1)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_steps_are_whole_ones(schedule: CriticSchedule) -> None:
-    """So many updates hold a step only if all of the step's are among them."""
-    for updates in range(700):
-        steps = schedule.steps_in(updates)
-        assert schedule.updates_until(steps) <= updates < schedule.updates_until(steps + 1)
+def test_only_positions_on_the_way_can_be_reached(schedule: CriticSchedule) -> None:
+    position, reached = Position(), {Position()}
+    while position.step < 9:
+        complete = schedule.generator_is_next(position)
+        position = position.count_step() if complete else position.count_critic_update()
+        reached.add(position)
+    candidates = {Position(*numbers) for numbers in product(range(9), range(60), range(12))}
+    assert len(reached & candidates) > 9
+    assert {candidate for candidate in candidates if schedule.can_reach(candidate)} == reached & candidates

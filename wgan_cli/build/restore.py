@@ -44,18 +44,19 @@ def resume_run(folder: RunFolder, changed: Settings, given: Sequence[str]) -> tu
     for key in given:
         _copy_setting(asdict(changed), config, key.split("."))
     this_process = {key: getattr(changed, key) for key in OF_THIS_PROCESS} | {"resume": str(folder.path)}
+    own: tuple[str, ...] = tuple(given)  # the keys whose errors are about this command line or this machine
     try:
         settings = replace(bind(Settings, config), **this_process)
+        own += CHANGEABLE
         return build_run(settings, checkpoint), file
     except SettingError as error:
-        key = error.key.partition(".")[0]
+        if error.key in own:
+            raise
         if error.key == "dataset.root":
             _, root, _ = error.args
             relative = not Path(str(root)).is_absolute()
             hint = "; the path is relative to the folder that the run was started in" if relative else ""
             raise InputError(f"{error}{hint}") from error
-        if error.key in given or key in CHANGEABLE:
-            raise  # it is about this command line or this machine
         raise InputError(f"has a checkpoint whose settings cannot be used: {error}") from error
 
 

@@ -86,6 +86,8 @@ def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     key = match[1] if match else str(cause.full_key)
     if key == "experiment":
         return "experiment: no such recipe; use --config-dir DIR for a recipe in DIR/experiment/NAME.yaml"
+    if key.startswith("hydra."):
+        return f"{key}: Hydra has no such setting; to add it, write +{key}=..."
     parent = cause.parent_node
     around = OmegaConf.to_container(parent, resolve=False) if parent is not None else {}
     settings = {str(name): value for name, value in around.items()} if isinstance(around, dict) else {}

@@ -25,12 +25,12 @@ def answer(line: CommandLine) -> str | None:
         return f"wgan-cli {__version__}\n"
     if not line.flags.help and line.flags.cfg != "job":
         return None
-    settings = [override.input_line or "" for override in line.overrides if not override.is_sweep_override()]
+    fixed = [override for override in line.overrides if not override.is_sweep_override()]
     with initialize_hydra(line):
-        config = compose_config(line, settings)
+        config = compose_config(line, [override.input_line or "" for override in fixed])
     if not line.flags.help:
         return _format_config(line, config)
-    chosen = [override.key_or_group for override in line.overrides if override.key_or_group in GROUPS]
+    chosen = [override.key_or_group for override in fixed if override.key_or_group in GROUPS]
     if chosen and "experiment" not in chosen:
         return "".join(f"{text}\n" for group in chosen for text in _format_group(line, config, group))
     return _format_page(line, config)

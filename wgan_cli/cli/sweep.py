@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
 from omegaconf import DictConfig
 
 from wgan_cli.cli.command_line import CommandLine
@@ -94,7 +95,8 @@ def check_sweep(line: CommandLine) -> Path:
         for index in range(count):
             config = compose_config(line, [*fixed, *(words[min(index, len(words) - 1)] for words in values)])
             try:
-                bind(Settings, to_plain(config))
+                with env_override(config.hydra.job.env_set):
+                    bind(Settings, to_plain(config))
             except SettingError as error:  # this job will fail, but others may not
                 mistakes.append(error)
         if len(mistakes) == count:

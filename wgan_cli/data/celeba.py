@@ -65,7 +65,7 @@ def _read_partition(path: Path) -> dict[str, int]:
     for number, line in enumerate(lines, 1):
         entry = LINE.fullmatch(line)
         if entry is None or entry[1] in partition:
-            raise InputError(f"{path} is damaged in line {number}; it must have the name of a new file and 0, 1 or 2")
+            raise InputError(f"{path} is damaged in line {number}: a line names a new file and its part, 0, 1 or 2")
         partition[entry[1]] = int(entry[2])
     if TRAIN not in partition.values():
         raise InputError(f"{path} has no training images, which are marked {TRAIN}")

@@ -80,10 +80,10 @@ class ResNetCritic(Critic):
         super().__init__()
         self.pool = torch.mean if pooling == "mean" else torch.sum
         self.layers = nn.Sequential()
-        inputs = channels
-        for size in halve(image_size, 8, round_up=True):
+        sizes, inputs = halve(image_size, 8, round_up=True), channels
+        for size in sizes:
             down = nn.AvgPool2d(2, ceil_mode=True)  # in an odd size, the last row and column are averaged by themselves
-            self.layers.add_module(f"{size}x{size}", _Block(inputs, width, down=down, activate=bool(self.layers)))
+            self.layers.add_module(f"{size}x{size}", _Block(inputs, width, down=down, activate=size != sizes[0]))
             inputs = width
         for name in (f"{size}x{size}_1", f"{size}x{size}_2"):
             self.layers.add_module(name, _Block(width, width))
