@@ -121,7 +121,7 @@ class SignalWhileComposing:
                     raise HydraException("an error of the library")
             return usual(self_, overrides)
 
-        OverridesParser.parse_overrides = parse_overrides  # type: ignore[method-assign]
+        OverridesParser.parse_overrides = parse_overrides  # type: ignore[assignment,method-assign]
 
 
 @dataclass(frozen=True)

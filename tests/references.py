@@ -89,7 +89,7 @@ def lipschitz_penalty(gradients: Array, weight: float) -> float:
 
 
 def largest_singular_value(weight: npt.ArrayLike) -> float:
-    """Return σ of a layer's weight as the matrix (out, everything else): Miyato et al. 2018, section 2.1 and appendix."""
+    """Return σ of a weight as the matrix (out, everything else): Miyato et al. 2018, section 2.1 and appendix."""
     matrix = np.asarray(weight, dtype=np.float64)
     return float(np.linalg.svd(matrix.reshape(len(matrix), -1), compute_uv=False)[0])
 
@@ -429,7 +429,7 @@ def wgan_gp_resnet_generator(width: int = 128) -> nn.Sequential:
 
 
 def wgan_gp_resnet_critic(width: int = 128, pooling: str = "mean") -> nn.Sequential:
-    """The same, CONDITIONAL False; with ``sum`` Miyato et al.'s dis_models/snresnet_32.py, except for its missing bias."""
+    """The same, CONDITIONAL False; with ``sum`` Miyato et al.'s dis_models/snresnet_32.py, but with a bias."""
     return nn.Sequential(
         _OptimizedResBlockDisc1(width),
         _ResidualBlock(width, "down", batch_norm=False),

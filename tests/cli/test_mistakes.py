@@ -17,7 +17,6 @@ from tests.data.files import photographs
 COMPOSITION = {
     "loss=hing": ("loss=hing: no such option (did you mean hinge?)", "must be one of hinge, least_squares"),
     "loss=1": ("loss=1: must be one of hinge, least_squares", "leave out loss= for the default"),
-    "experiment=wgan_papr": ("experiment=wgan_papr: no such option (did you mean wgan_paper?)",),
     "lose=hinge": ("lose: no such setting (did you mean loss?)", "must be one of batch_size, checkpoint"),
     "n_critc=5": ("n_critc: no such setting (did you mean n_critic?)",),
     "critic.widht=8": ("critic.widht: no such setting in critic (did you mean width?)",),
@@ -30,11 +29,9 @@ COMPOSITION = {
 }
 GRAMMAR = {
     "--n_critic 5": ("--n_critic: no such flag; write a setting as key=value: n_critic=...",),
-    "n_critic 5": ("'n_critic' is not a setting; write it as key=value, such as n_critic=5",),
     "''": ("'' is not a setting; write it as key=value",),
     "optimizer.betas=[0.5": ("'optimizer.betas=[0.5' is not a setting; check its quotes and brackets",),
     "--mutlirun": ("--mutlirun: no such flag (did you mean --multirun?)",),
-    "--cfg jobs": ("--cfg", "jobs", "'job', 'hydra', 'all'"),
     "--resolve": ("--resolve and --package need --cfg",),
     "-m --cfg job": ("--multirun and --cfg exclude each other",),
     "--shell-completion": ("--shell-completion needs install=SHELL",),
@@ -43,10 +40,8 @@ GRAMMAR = {
 }
 VALUES = {
     "n_critic=0": ("n_critic=0: must be a whole number of at least 1",),
-    "epochs=\"'5'\"": ('epochs="5": must be a whole number from 1 to 1000000000',),
     "optimizer=adam optimizer.betas=[0.5]": ("optimizer.betas=[0.5]: must be a list of 2",),
     "critic_warmup='{updates: 3}'": ("has no effect without steps or every",),
-    "device=banana": ("device=banana: must be auto, cpu, cuda, or one GPU such as cuda:1",),
     "batch_size=41": ("batch_size=41: must be at most 40, the number of training images",),
     "dataset=mnist dataset.root=nope dataset.image_size=32 critic.normalization=batch constraint=gradient_penalty": (
         "critic.normalization=batch: ",  # before any data is downloaded
@@ -55,16 +50,13 @@ VALUES = {
 }
 SWEEPS = {
     "-m loss=wasserstein,hing": ("loss=hing: no such option (did you mean hinge?)",),
-    "-m dataset=glyphs,null": ("dataset=glyphs,null: must be one of celeba, cifar10",),
     "hydra.mode=MULTIRUN loss='glob(x*)'": ("loss=glob(x*): matches no option",),
     "-m n_critic=0,-1": ("n_critic=0: must be a whole number of at least 1",),
     "-m seed=1,2 out=a,b": ("out: names one folder",),
     "-m seed=1,2 out=text/sweep": ("out=text/sweep: cannot be used (Not a directory)",),
-    "-m resume=run seed=1,2": ("resume=run: a resumed run cannot change seed",),
 }
 PLACES = {
     "dataset.root=nope": ("dataset.root=nope: no such folder",),
-    "dataset.root=text": ("dataset.root=text: is not a folder",),
     "dataset.root=bad": ("dataset.root=bad: 2 of 2 images cannot be read", "a.png", "not an image"),
     "dataset=mnist dataset.root=nope": ("dataset.root=nope: MNIST is not there, and the download failed",),
     "out=text/run": ("out=text/run: cannot be used (Not a directory)",),
@@ -79,7 +71,6 @@ OWN_OPTIONS = {
 }
 RESUMED = {
     "resume=nope": ("resume=nope: does not exist",),
-    "resume=empty": ("resume=empty: is not the folder of a run: it has no checkpoints/last.safetensors",),
     "resume=sweep": ("is the folder of a sweep; to resume it, repeat its command with out=sweep resume=auto",),
     "resume=run seed=1": ("resume=run: a resumed run cannot change seed; it can change epochs, max_steps",),
     "resume=run generator.hidden_sizes=[3]": ("a resumed run cannot change generator.hidden_sizes",),
@@ -87,13 +78,10 @@ RESUMED = {
 }
 SAMPLE = {
     "": ("checkpoint: must be set, as checkpoint=...",),
-    "checkpoint=nope": ("checkpoint=nope: does not exist",),
     "checkpoint=run num_image=5": ("num_image: no such setting (did you mean num_images?)",),
     "checkpoint=run classes=3": ("classes=3: must be a list",),
     "checkpoint=run classes=3,7": ("classes=3,7: several values; for a list, write classes=[3,7]\n",),
     "checkpoint=run classes=[9]": ("classes=[9]: ", "trained without classes", "dataset.conditional=true"),
-    "checkpoint=run latents=text": ("latents=text: is not a readable .npz file",),
-    "checkpoint=run mode=images out=bad": ("out=bad: already exists; give a new folder",),
     "checkpoint=run export=onnx mode=npz": ("mode=npz: is about images, and export=onnx writes none",),
     "checkpoint=run hydra.mode=MULTIRUN": ("wgan-sample draws from one checkpoint at a time",),
 }
@@ -104,9 +92,7 @@ ADVICE = (
     ("--n_critic=3", "n_critic=3", "n_critic=3"),
     ("n_critic=1,2", "for a sweep, add -m", "n_critic=1,2 -m out=x"),
     ("+loss=hinge", "leave out the +", "loss=hinge"),
-    ("lr=0.1", "did you mean optimizer.learning_rate?", "optimizer.learning_rate=0.1"),
     ("device=cuda", "try device=cpu", "device=cpu"),
-    ("hydra.run.dir=x", "the folder is set with out=FOLDER", "out=x"),
     ("critic_warmup.updates=3", "as critic_warmup={updates: ...}", "critic_warmup='{updates: 3, steps: 1}'"),
     ("clip_value=1 loss=hinge", "or constraint=clip", "clip_value=1 loss=hinge constraint=clip"),
     (

@@ -134,9 +134,16 @@ def test_a_signal_after_an_update(
     require_equal(tmp_path / "run", whole[recipe])
 
 
-# A kill while each part of the folder is written by each recipe, and each part with a signal that can be heeded.
-WRITES = [(part, signal.SIGKILL, recipe) for part in ("checkpoints", "samples", "") for recipe in RECIPES]
-WRITES += [("checkpoints", signal.SIGINT, "penalty"), ("samples", signal.SIGTERM, "clip"), ("", signal.SIGINT, "clip")]
+# In each part of the folder.
+WRITES = [
+    ("checkpoints", signal.SIGKILL, "clip"),
+    ("checkpoints", signal.SIGKILL, "penalty"),
+    ("checkpoints", signal.SIGINT, "spectral"),
+    ("samples", signal.SIGKILL, "spectral"),
+    ("samples", signal.SIGTERM, "clip"),
+    ("", signal.SIGKILL, "penalty"),
+    ("", signal.SIGINT, "penalty"),
+]
 
 
 @pytest.mark.parametrize(("part", "number", "recipe"), WRITES)
@@ -166,9 +173,8 @@ def test_a_kill_with_half_a_checkpoint_on_the_disk(whole: Whole, tmp_path: Path)
     require_equal(tmp_path / "run", whole["clip"])
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_ctrl_c_stops_at_once_and_harms_nothing(first: signal.Signals, whole: Whole, tmp_path: Path) -> None:
-    fault = SignalsAtUpdate(10, (first, signal.SIGINT), tmp_path / "note")
+def test_a_second_ctrl_c_stops_at_once_and_harms_nothing(whole: Whole, tmp_path: Path) -> None:
+    fault = SignalsAtUpdate(10, (signal.SIGINT, signal.SIGINT), tmp_path / "note")
     said = run("wgan-train", *whole.words("clip"), "out=run", cwd=tmp_path, code=130, fault=fault)
     assert said.out.splitlines()[-1].startswith("stopped at once, without saving; ")
     assert said.out.splitlines()[-1].endswith(": wgan-train resume=run")

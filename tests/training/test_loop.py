@@ -210,6 +210,14 @@ def test_one_call_or_two(networks: str, normalization: str, calls: int, num_clas
     assert difference(fake_scores, expected[1]) < 1e-4
 
 
+@pytest.mark.parametrize(("normalization", "sizes"), [("layer", [8, 8]), ("batch", [4, 4, 4, 4])])
+def test_both_updates_score_separately_if_the_critic_mixes_samples(normalization: str, sizes: list[int]) -> None:
+    state, algorithm = make_state(critic_normalization=normalization), make_algorithm("relativistic", n_critic=1)
+    seen = record_inputs(state.critic)
+    train_for(state, algorithm, 2)
+    assert [len(batch.samples) for batch in seen] == sizes
+
+
 def test_only_forward_passes_run_in_the_runs_precision() -> None:
     dtypes: list[tuple[str, torch.dtype]] = []
 
@@ -363,14 +371,14 @@ def test_the_average_moves_once_in_each_step() -> None:
 
 
 class PoisonedBatches:
-    """Real samples, one batch of which is not finite."""
+    """Real samples that are not finite in one batch and in another one three critic updates later."""
 
     def __init__(self, source: Any, position: int, value: float) -> None:
         self.source, self.position, self.value = source, position, value
 
     def __getitem__(self, position: int) -> Batch:
         samples: Tensor = self.source[position].samples.clone()
-        if position == self.position:
+        if position in (self.position, self.position + 3):
             samples[0, 0, 0, 0] = self.value
         return Batch(samples)
 
@@ -388,6 +396,8 @@ class PoisonedLoss(Wasserstein):
             return loss
         if self.poison in ("nan", "inf"):
             return loss * float(self.poison)
+        if self.poison == "value":
+            return loss + math.inf  # with a finite gradient
         if self.poison == "gradient":
             loss = loss + (fake_scores * 0).square().sum().sqrt()  # 0, with 0 · ∞ as its gradient
         else:
@@ -428,7 +438,7 @@ def test_a_bad_critic_loss_never_reaches_the_weights(
 
 
 @BOTH_OPTIMIZERS
-@pytest.mark.parametrize("poison", ["nan", "inf", "gradient", "norm"])
+@pytest.mark.parametrize("poison", ["nan", "inf", "value", "gradient", "norm"])
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_bad_generator_loss_or_gradient_never_reaches_the_weights(step: int, poison: str, optimizer: str) -> None:
     clean = make_algorithm(constraint="none")
