@@ -149,7 +149,7 @@ def run(name: str, *words: str, cwd: Path, code: int = 0, fault: Fault | None = 
 def refuse(name: str, *words: str, cwd: Path, **variables: str) -> str:
     """Run a command that must be refused; return its message: a line or two. Nothing is left on the disk."""
     before = tree(cwd)
-    said = run(name, *words, cwd=cwd, code=2, CUDA_VISIBLE_DEVICES="", **variables)
+    said = run(name, *words, cwd=cwd, code=2, fault=None, CUDA_VISIBLE_DEVICES="", **variables)
     assert said.err.startswith(f"{name}: ")
     assert len(said.err.splitlines()) <= 2
     assert len(said.err) < 2000

@@ -27,6 +27,7 @@ ALLOWED = {
     "sampling": {"errors", "files", "networks.players", "training"},
     "training": {"constraints", "losses", "networks.players"},
     "constraints": {"networks.players", "parameters"},
+    "losses": {"parameters"},
     "data": {"errors", "files", "networks.players", "parameters", "settings"},
     "networks": {"parameters"},
     "optimizers": {"parameters"},

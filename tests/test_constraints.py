@@ -232,7 +232,7 @@ def test_the_gradient_of_a_linear_critics_penalty(penalty: Constraint) -> None:
 # Hooks and clipping.
 
 
-@pytest.mark.parametrize("name", sorted(CONSTRAINTS))
+@pytest.mark.parametrize("name", ["clip", "gradient_penalty", "lipschitz_penalty", "none", "spectral_norm"])
 def test_each_constraint_overrides_only_its_own_hooks(name: str) -> None:
     constraint, critic = CONSTRAINTS[name](), build_network(CRITICS["mlp"], (1, 8, 8), hidden_sizes=(4,))
     penalises = bool(penalise(constraint, quadratic(4.0), images(1), images(2)) > 0)

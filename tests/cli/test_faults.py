@@ -159,7 +159,7 @@ def test_only_the_newest_epochs_are_kept(tiny: tuple[str, ...], tmp_path: Path) 
 
 
 def test_only_those_are_kept_after_a_kill_at_the_end(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    """Before the second epoch's checkpoint is removed, and before the last operation on a file. Then the same command."""
+    """Before the second epoch's checkpoint is removed, and before the last operation. Then the same command."""
     words = (*tiny, "epochs=3", "checkpoint.keep=1", "out=run", "resume=auto")
     note, whole = tmp_path / "note", tmp_path / "whole"
     whole.mkdir()

@@ -16,6 +16,7 @@ from wgan_cli.signals import restore_interrupts
 
 BUG = 1
 LONGEST_LINE = 2000  # characters
+RECIPE_WITHOUT_PACKAGE = "experiment: the file of a recipe must start with the line '# @package _global_'"
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
@@ -63,6 +64,8 @@ def _explain(error: BaseException) -> str:
         return _explain_unknown_key(text, cause)
     if match := re.search(r"Could not append to config. An item is already at '([^']*)'", text):
         return f"{match[1]}: already exists; leave out the +"
+    if "@experiment." in text:
+        return RECIPE_WITHOUT_PACKAGE
     if match := re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text):
         return f"{match[1]}: no such group; must be one of {', '.join(GROUPS)}"
     if isinstance(error, MissingMandatoryValue):

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from wgan_cli.cli.command_line import CommandLine, parse_command_line, read_key
 from wgan_cli.cli.compose import find_fixed_folder, let_command_line_win, run_with_hydra, to_plain
+from wgan_cli.cli.explain import RECIPE_WITHOUT_PACKAGE
 from wgan_cli.cli.help import answer
 from wgan_cli.cli.sweep import sweep
 from wgan_cli.errors import InputError, SettingError, blame
@@ -65,7 +66,7 @@ def train_composed(config: DictConfig) -> None:
     let_command_line_win(config, hydra_config.job.config_name or "train", words)
     chosen = to_plain(config)
     if "experiment" in chosen:
-        raise InputError("experiment: the file of a recipe must start with the line '# @package _global_'")
+        raise InputError(RECIPE_WITHOUT_PACKAGE)
     settings = bind(Settings, chosen)
     is_job, sweep_config = hydra_config.mode == RunMode.MULTIRUN, hydra_config.sweep
     with blame("out", settings.out):

@@ -195,7 +195,8 @@ def _open(path: Path) -> Iterator[tuple[dict[str, str], Any]]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 found = make_printable(metadata.get("format", "")[:40])
-                raise InputError(f"has format {found!r}, and this version reads {FORMAT!r}" if found.startswith("wgan-cli") else NOT_OURS)
+                ours = f"has format {found!r}, and this version reads {FORMAT!r}"
+                raise InputError(ours if found.startswith("wgan-cli") else NOT_OURS)
             yield metadata, file
     except SafetensorError as error:
         raise InputError(f"{NOT_OURS}, or it is damaged ({make_printable(str(error)[:100])})") from error
