@@ -32,6 +32,13 @@ def test_the_seed_alone_decides_the_initial_weights() -> None:
         assert bits(mine) == bits(same) != bits(different)
 
 
+def test_another_generator_leaves_the_critics_weights_alone() -> None:
+    """Each network draws from its own stream."""
+    _, critic = build(settings())
+    _, beside_another = build(settings(generator={"name": "mlp", "hidden_sizes": [7]}))
+    assert bits(beside_another) == bits(critic)
+
+
 @pytest.mark.parametrize("constraint", sorted(CONSTRAINTS))
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
 def test_a_critic_with_batch_normalisation_under_a_gradient_penalty(constraint: str, network: str) -> None:
