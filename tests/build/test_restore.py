@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import wgan_cli
-from tests.builders import PLAIN, bits, data_spec, make_checkpoint, save_run, settings, train_for
+from tests.builders import PLAIN, bits, make_checkpoint, save_run, settings, train_for
 from wgan_cli.build.restore import load_generator, resume_run
 from wgan_cli.build.run import build_run
+from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.errors import InputError, SettingError
 from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
 from wgan_cli.run.folder import RunFolder
@@ -55,31 +57,49 @@ def test_no_checkpoint(tmp_path: Path) -> None:
         wgan_cli.load_generator(tmp_path, device="banana")
 
 
-def with_generator(**changes: Any) -> Callable[[Checkpoint], Checkpoint]:
-    """Change the settings of a checkpoint's generator."""
-    return lambda saved: replace(saved, config={**saved.config, "generator": {**PLAIN["generator"], **changes}})
+Change = Callable[[Checkpoint], Checkpoint]
 
 
-HOSTILE: dict[str, Callable[[Checkpoint], Checkpoint]] = {
-    "other network": with_generator(hidden_sizes=[6, 6]),
-    "network by a dotted path": with_generator(name="os.system"),
-    "target": with_generator(_target_="os.system"),
-    "latents of a billion": with_generator(latent_dim=10**9),
-    "network of 107 GB": with_generator(hidden_sizes=[16384] * 100),
+def set_config(**changes: Any) -> Change:
+    return lambda saved: replace(saved, config={**saved.config, **changes})
+
+
+def set_generator(**changes: Any) -> Change:
+    return set_config(generator={**PLAIN["generator"], **changes})
+
+
+def set_data(**changes: Any) -> Change:
+    return lambda saved: replace(saved, data=replace(saved.data, **changes))
+
+
+def set_counts(**changes: Any) -> Change:
+    return lambda saved: replace(saved, counts={**saved.counts, **changes})
+
+
+def set_tensor(name: str, tensor: Tensor | None) -> Change:
+    def change(saved: Checkpoint) -> Checkpoint:
+        tensors = {**saved.tensors, name: tensor}
+        return replace(saved, tensors={name: each for name, each in tensors.items() if each is not None})
+
+    return change
+
+
+HOSTILE: dict[str, Change] = {
+    "other network": set_generator(hidden_sizes=[6, 6]),
+    "network by a dotted path": set_generator(name="os.system"),
+    "target": set_generator(_target_="os.system"),
+    "latents of a billion": set_generator(latent_dim=10**9),
+    "network of 107 GB": set_generator(hidden_sizes=[16384] * 100),
     "settings without a generator": lambda saved: replace(saved, config={}),
-    "a generator that is a number": lambda saved: replace(saved, config={"generator": 3}),
+    "a generator that is a number": set_config(generator=3),
     "no tensors": lambda saved: replace(saved, tensors={}),
-    "a tensor more": lambda saved: replace(saved, tensors={**saved.tensors, "ema.x": torch.zeros(1)}),
-    "a tensor less": lambda saved: replace(
-        saved, tensors={name: tensor for name, tensor in saved.tensors.items() if name != "ema.last.bias"}
-    ),
-    "another shape": lambda saved: replace(saved, tensors={**saved.tensors, "ema.last.bias": torch.zeros(1)}),
-    "another type": lambda saved: replace(
-        saved, tensors={**saved.tensors, "ema.last.bias": torch.zeros(432, dtype=torch.float64)}
-    ),
-    "classes": lambda saved: replace(saved, data=replace(saved.data, num_classes=10)),
-    "grey images": lambda saved: replace(saved, data=data_spec()),
-    "images of a trillion pixels": lambda saved: replace(saved, data=data_spec(3, 10**6)),
+    "a tensor more": set_tensor("ema.x", torch.zeros(1)),
+    "a tensor less": set_tensor("ema.last.bias", None),
+    "another shape": set_tensor("ema.last.bias", torch.zeros(1)),
+    "another type": set_tensor("ema.last.bias", torch.zeros(432, dtype=torch.float64)),
+    "classes": set_data(num_classes=10),
+    "grey images": set_data(shape=(1, 12, 12)),
+    "images of a trillion pixels": set_data(shape=(3, 10**6, 10**6)),
 }
 
 
@@ -126,6 +146,7 @@ def test_a_resumed_convolutional_run_has_the_same_bits(optimizer: str, constrain
             slots = [slot for slot in resumed_optimizer.state[parameter].values() if slot.dim()]
             assert slots
             assert all(slot.stride() == parameter.stride() for slot in slots)
+            assert parameter.dim() != 4 or parameter.is_contiguous(memory_format=torch.channels_last)
     assert bits(train_for(resumed.state, resumed.algorithm, 6)) == bits(train_for(run.state, run.algorithm, 6))
 
 
@@ -161,37 +182,39 @@ def test_settings_that_it_may_not_change(key: str, trained: tuple[Run, RunFolder
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda saved: replace(
-                saved, tensors={name: t for name, t in saved.tensors.items() if "critic." not in name}
-            ),
-            "does not fit the run that it describes",
-        ),
-        (
-            lambda saved: replace(
-                saved, tensors={**saved.tensors, "critic_optimizer.last.score.weight.x": torch.ones(1)}
-            ),
-            "unknown optimizer tensors",
-        ),
-        (lambda saved: replace(saved, counts={**saved.counts, "critic_updates": 99}), "no run is ever at"),
-        (lambda saved: replace(saved, counts={**saved.counts, "rows": 99}), "99 rows of metrics after"),
-        (lambda saved: replace(saved, counts={**saved.counts, "means": {"x": 1}}), "unknown tensors or means"),
-        (
-            lambda saved: replace(saved, config={**saved.config, "batch_size": 0}),
-            "settings cannot be used: batch_size=0",
-        ),
-        (
-            lambda saved: replace(saved, config={**saved.config, "loss": {"name": "os.system"}}),
-            "settings cannot be used: loss.name=os.system",
-        ),
+        (set_tensor("critic.last.score.weight", None), "does not fit the run that it describes"),
+        (set_tensor("critic_optimizer.last.score.weight.x", torch.ones(1)), "unknown optimizer tensors"),
+        (set_counts(critic_updates=99), "no run is ever at"),
+        (set_counts(rows=99), "99 rows of metrics after"),
+        (set_counts(means={"x": 1}), "unknown tensors or means"),
+        (set_config(batch_size=0), "settings cannot be used: batch_size=0"),
+        (set_config(loss={"name": "os.system"}), "settings cannot be used: loss.name=os.system"),
         (lambda saved: replace(saved, config={}), "settings cannot be used: epochs=null: is missing"),
-        (lambda saved: replace(saved, data=replace(saved.data, fingerprint="?")), "have changed since the checkpoint"),
+        (set_data(fingerprint="?"), "have changed since the checkpoint"),
     ],
 )
-def test_a_hostile_run_is_refused(
-    change: Callable[[Checkpoint], Checkpoint], message: str, trained: tuple[Run, RunFolder]
-) -> None:
+def test_a_hostile_run_is_refused(change: Change, message: str, trained: tuple[Run, RunFolder]) -> None:
     run, folder = trained
     save_checkpoint(folder.last_checkpoint, change(make_checkpoint(run)))
     with pytest.raises(InputError, match=message):
         resume_run(folder, settings(), [])
+
+
+@pytest.mark.parametrize(
+    ("root", "hint"), [("/photos", ""), ("photos", "; the path is relative"), (None, "; the path")]
+)
+def test_data_that_was_moved(
+    root: str | None, hint: str, trained: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(root: str | None = None) -> Dataset:
+        raise InputError(f"there is no folder {root}")
+
+    monkeypatch.setitem(DATASETS, "moved", moved)
+    run, folder = trained
+    dataset = {"name": "moved", "root": root} if root else {"name": "moved"}
+    save_checkpoint(folder.last_checkpoint, set_config(dataset=dataset)(make_checkpoint(run)))
+    with pytest.raises(
+        InputError, match=rf"^dataset\.root={root or 'null'}: there is no folder {root}{hint}"
+    ) as refused:
+        resume_run(folder, settings(), [])
+    assert ("relative" in str(refused.value)) == bool(hint)

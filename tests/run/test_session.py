@@ -258,31 +258,11 @@ def test_a_second_interrupt_stops_at_once(folder: RunFolder) -> None:
     assert not folder.sample("last").exists()
 
 
-def fail(error: Exception) -> RecordedLoss:
-    def action(_: Tensor) -> Tensor:
-        raise error
+def test_a_failure_of_the_machine_leaves_the_last_good_checkpoint(folder: RunFolder) -> None:
+    def run_out_of_memory(_: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    return RecordedLoss(at=8, action=action)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory; lower one of batch_size=4"),
-        (MemoryError(), "out of memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
-        (OSError(28, "No space left on device", "metrics.csv"), r"could not use metrics\.csv: No space left on device"),
-    ],
-    ids=["cuda", "python", "cpu", "disk"],
-)
-def test_failures_of_the_machine_name_the_last_good_checkpoint(error: Exception, words: str, folder: RunFolder) -> None:
-    message = rf"^{words}.* The last good checkpoint is .*last\.safetensors\.$"
+    message = r"^out of memory; lower one of batch_size=4\. The last good checkpoint is .*last\.safetensors\.$"
     with pytest.raises(RunFailedError, match=message), report_failures("batch_size=4", folder.last_checkpoint):
-        execute(make_run(loss=fail(error)), folder)
+        execute(make_run(loss=RecordedLoss(at=8, action=run_out_of_memory)), folder)
     assert read_checkpoint(folder.last_checkpoint).position == Position(3, 6, 0)
-
-
-def test_other_errors_are_bugs(folder: RunFolder) -> None:
-    with pytest.raises(RuntimeError, match=r"^mat1 and mat2") as raised, report_failures("", folder.last_checkpoint):
-        execute(make_run(loss=fail(RuntimeError("mat1 and mat2"))), folder)
-    assert not isinstance(raised.value, RunFailedError)

@@ -30,7 +30,7 @@ from wgan_cli.optimizers import scale_rate
 from wgan_cli.training.loop import Algorithm, freeze, generate, score, train, update_critic, update_generator
 from wgan_cli.training.schedule import CriticSchedule, Position
 from wgan_cli.training.state import TrainingState
-from wgan_cli.training.streams import Purpose
+from wgan_cli.training.streams import Purpose, derive_seed
 
 BOTH_OPTIMIZERS = pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 
@@ -105,17 +105,21 @@ def test_the_generator_meets_a_clipped_critic() -> None:
     assert all((parameter.abs() <= torch.tensor(bound)).all() for parameter in state.critic.parameters())
 
 
-def test_each_update_has_new_latents_from_its_stream() -> None:
+def test_each_update_has_new_latents_and_new_dropout() -> None:
     """torch-fidelity's example uses one batch for all critic updates of a step."""
-    state, algorithm = make_state(), make_algorithm(n_critic=2, generator_batch_size=7)
+    state, algorithm = make_state(), make_algorithm(n_critic=2, generator_batch_size=7, seed=11)
+    seeds: list[int] = []
     seen = record_inputs(state.generator)
+    state.generator.register_forward_pre_hook(lambda *_: seeds.append(torch.initial_seed()))
     train_for(state, algorithm, 6)
-    order = [("critic latents", 0), ("critic latents", 1), ("generator latents", 0)]
-    order += [("critic latents", 2), ("critic latents", 3), ("generator latents", 1)]
-    for batch, (purpose, position) in zip(seen, order, strict=True):
-        count = 7 if purpose == "generator latents" else 4
-        stream = algorithm.streams.at(purpose, position)  # type: ignore[arg-type]
+    order: list[tuple[Purpose, Purpose, int, int]] = []
+    for step in range(2):
+        order += [("critic latents", "critic dropout", 2 * step + index, 4) for index in range(2)]
+        order.append(("generator latents", "generator dropout", step, 7))
+    for batch, seed, (latents, dropout, position, count) in zip(seen, seeds, order, strict=True):
+        stream = algorithm.streams.at(latents, position)
         assert torch.equal(batch.samples, torch.randn(count, LATENT_DIM, generator=stream))
+        assert seed == derive_seed(11, dropout, position)  # of the global stream
 
 
 # What an update leaves alone.
