@@ -12,6 +12,7 @@ from torch import Tensor
 from wgan_cli.files import atomic_write
 
 PADDING = 2
+FORMATS = ("PNG",)  # in the folder of a stranger, other files could reach a PostScript interpreter
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -91,7 +92,10 @@ def read_pictures(paths: Iterable[Path], side: int) -> list[Image.Image]:
     pictures: list[Image.Image] = []
     for path in paths:
         # Pillow raises SyntaxError or ValueError for a file that begins well and is damaged further on.
-        with suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError), Image.open(path) as image:
+        with (
+            suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+            Image.open(path, formats=FORMATS) as image,
+        ):
             image.thumbnail((side, side))
             if not pictures or image.size == pictures[0].size:
                 pictures.append(image.copy())
