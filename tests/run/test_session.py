@@ -144,6 +144,7 @@ def test_a_long_film_is_shortened_and_ends_with_the_last_epoch(folder: RunFolder
         Image.new("RGB", (40, 40), (epoch % 256, 0, 0)).save(folder.sample(f"epoch_{epoch:04d}"))
     folder.sample("epoch_0004").write_bytes(b"damaged")
     execute(make_run(replace(CADENCE, sample_every=1000, max_steps=1)), folder)
+    assert folder.sample("last").is_file()  # because the run ended in the middle of an epoch
     with Image.open(folder.film) as gif:
         shown = [frame.convert("RGB").getpixel((0, 0)) for frame in ImageSequence.Iterator(gif)]
     assert shown == [(epoch, 0, 0) for epoch in (1, *range(7, 251, 3), 252)]
