@@ -61,15 +61,15 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     return {**kept, **none, **own, **variables}
 
 
-def start(name: str, *words: str, cwd: Path, **variables: str) -> "subprocess.Popen[str]":
+def start(name: str, *words: str, cwd: Path, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     """Start a command without waiting for it."""
     return subprocess.Popen(
         [command(name), *words],
         cwd=cwd,
-        env=environment(cwd, **variables),
+        env=environment(cwd),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 

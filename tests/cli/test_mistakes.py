@@ -33,10 +33,10 @@ GRAMMAR = {
     "optimizer.betas=[0.5": ("'optimizer.betas=[0.5' is not a setting; check its quotes and brackets",),
     "--mutlirun": ("--mutlirun: no such flag (did you mean --multirun?)",),
     "--resolve": ("--resolve and --package need --cfg",),
-    "-m --cfg job": ("--multirun and --cfg exclude each other",),
+    "-m --cfg job": ("--multirun and --cfg cannot be combined",),
     "--shell-completion": ("--shell-completion needs install=SHELL",),
     "--config-dir nope": ("--config-dir nope: no such folder",),
-    "hydra.sweep.dir=x out=y": ("hydra.sweep.dir: the folder is set with out=FOLDER",),
+    "hydra.sweep.dir=x out=y": ("hydra.sweep.dir: set the folder with out=FOLDER",),
 }
 VALUES = {
     "n_critic=0": ("n_critic=0: must be a whole number of at least 1",),
@@ -52,13 +52,13 @@ SWEEPS = {
     "-m loss=wasserstein,hing": ("loss=hing: no such option (did you mean hinge?)",),
     "hydra.mode=MULTIRUN loss='glob(x*)'": ("loss=glob(x*): matches no option",),
     "-m n_critic=0,-1": ("n_critic=0: must be a whole number of at least 1",),
-    "-m seed=1,2 out=a,b": ("out: names one folder",),
+    "-m seed=1,2 out=a,b": ("out: must be one folder",),
     "-m seed=1,2 out=text/sweep": ("out=text/sweep: cannot be used (Not a directory)",),
 }
 PLACES = {
     "dataset.root=nope": ("dataset.root=nope: no such folder",),
     "dataset.root=bad": ("dataset.root=bad: 2 of 2 images cannot be read", "a.png", "not an image"),
-    "dataset=mnist dataset.root=nope": ("dataset.root=nope: MNIST is not there, and the download failed",),
+    "dataset=mnist dataset.root=nope": ("dataset.root=nope: MNIST is missing, and the download failed",),
     "out=text/run": ("out=text/run: cannot be used (Not a directory)",),
     "out=\"'~nobody_of_that_name'\"": ("out=~nobody_of_that_name: is not a path",),
 }
@@ -82,17 +82,15 @@ SAMPLE = {
     "checkpoint=run classes=3": ("classes=3: must be a list",),
     "checkpoint=run classes=3,7": ("classes=3,7: several values; for a list, write classes=[3,7]\n",),
     "checkpoint=run classes=[9]": ("classes=[9]: ", "trained without classes", "dataset.conditional=true"),
-    "checkpoint=run export=onnx mode=npz": ("mode=npz: is about images, and export=onnx writes none",),
+    "checkpoint=run export=onnx mode=npz": ("mode=npz: cannot be combined with export=onnx",),
     "checkpoint=run hydra.mode=MULTIRUN": ("wgan-sample draws from one checkpoint at a time",),
 }
 TRAIN = {**COMPOSITION, **GRAMMAR, **VALUES, **SWEEPS, **PLACES, **OWN_OPTIONS, **RESUMED}
 
 # What was typed, what the message advises, and what is typed then.
 ADVICE = (
-    ("--n_critic=3", "n_critic=3", "n_critic=3"),
     ("n_critic=1,2", "for a sweep, add -m", "n_critic=1,2 -m out=x"),
     ("+loss=hinge", "leave out the +", "loss=hinge"),
-    ("device=cuda", "try device=cpu", "device=cpu"),
     ("critic_warmup.updates=3", "as critic_warmup={updates: ...}", "critic_warmup='{updates: 3, steps: 1}'"),
     ("clip_value=1 loss=hinge", "or constraint=clip", "clip_value=1 loss=hinge constraint=clip"),
     (
@@ -150,7 +148,7 @@ def test_advice_works(line: str, advice: str, followed: str, world: Path, tiny: 
 def test_advice_that_can_be_pasted(world: Path, tiny: tuple[str, ...]) -> None:
     """A setting in a message is quoted for the shell and for Hydra."""
     said = refuse("wgan-train", *tiny, "dataset.root=größe", cwd=world)
-    (setting,) = shlex.split(said.partition("quoted twice: ")[2])
+    (setting,) = shlex.split(said.partition(" twice: ")[2])
     assert "40 for training" in run("wgan-train", *tiny, setting, "out=x", "dry_run=true", cwd=world).out
     said = refuse("wgan-train", *tiny, "out=run", cwd=world)
     assert said == "wgan-train: out=run: contains a run; continue it with resume=run\n"

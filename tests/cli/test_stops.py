@@ -1,19 +1,22 @@
 """A run that any signal stopped anywhere, and that was resumed, is the run that was never stopped: to the bit."""
 
+import contextlib
 import json
+import os
+import pty
 import random
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders import bits
-from tests.commands import Answer, answer, environment, names, results, run, start
+from tests.commands import answer, environment, names, results, run, start
 from tests.faults import SignalAtOperation, SignalsAtUpdate, SignalWhileComposing, TornSave
 from wgan_cli.run.checkpoints import find_checkpoint
 
@@ -109,9 +112,18 @@ MOMENTS: dict[int, Callable[[Position], bool]] = {
     13: between_epochs,
     19: before_the_last_step,
 }
-# Each moment with a kill and with a signal that can be heeded, and the recipes in turn.
-_heeded, _recipes = cycle((signal.SIGINT, signal.SIGTERM)), cycle(("clip", "penalty", "spectral", "penalty"))
-STOPS = [(updates, number, next(_recipes)) for updates in MOMENTS for number in (signal.SIGKILL, next(_heeded))]
+# Each moment with a signal that can be heeded, and some with a kill, which leaves the last checkpoint.
+STOPS = [
+    (2, signal.SIGINT, "clip"),
+    (4, signal.SIGTERM, "penalty"),
+    (6, signal.SIGINT, "spectral"),
+    (10, signal.SIGTERM, "clip"),
+    (13, signal.SIGINT, "penalty"),
+    (19, signal.SIGTERM, "spectral"),
+    (2, signal.SIGKILL, "penalty"),
+    (10, signal.SIGKILL, "spectral"),
+    (19, signal.SIGKILL, "clip"),
+]
 
 
 @pytest.mark.parametrize(("updates", "number", "recipe"), STOPS)
@@ -123,7 +135,7 @@ def test_a_signal_after_an_update(
     struck = json.loads((tmp_path / "note").read_text())
     assert MOMENTS[updates](struck)
     assert read_state(tmp_path / "run") != read_state(whole[recipe])
-    if number != signal.SIGKILL:  # which leaves the last checkpoint, and not the state at its moment
+    if number != signal.SIGKILL:
         counts = find_checkpoint(tmp_path / "run")[1].counts
         assert {name: counts[name] for name in struck} == struck
         assert said.out.splitlines()[-1] == (
@@ -191,16 +203,26 @@ def test_a_second_sigterm_is_like_the_first(whole: Whole, tmp_path: Path) -> Non
     assert find_checkpoint(tmp_path / "run")[1].position.critic_updates == struck["critic_updates"]
 
 
-def test_ctrl_c_from_another_process(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    """As soon as the console script has printed a row, wherever it is then."""
+def test_ctrl_c_in_a_terminal(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """As soon as the bar shows a row, wherever training is then. Rows appear in the bar and the log only."""
     endless = (*tiny, "epochs=100000")
-    process = start("wgan-train", *endless, "out=run", cwd=tmp_path)
-    assert process.stdout is not None
-    assert any("critic_loss" in line for line in process.stdout)
-    process.send_signal(signal.SIGINT)
-    said: Answer = answer(process)
-    assert said.code == 130, said.err
+    here, there = pty.openpty()
+    termios.tcsetwinsize(there, (24, 160))
+    process = start("wgan-train", *endless, "out=run", cwd=tmp_path, stderr=there)
+    os.close(there)
+    bar = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the process is
+        while piece := os.read(here, 4096):
+            if b"W=" in piece and b"W=" not in bar:
+                process.send_signal(signal.SIGINT)
+            bar += piece
+    os.close(here)
+    said = answer(process)
+    assert said.code == 130
+    assert b"images/s" in bar
     assert said.out.splitlines()[-1].endswith("and saved; resume with: wgan-train resume=run")
+    assert "wasserstein_estimate" not in said.out
+    assert "wasserstein_estimate" in (tmp_path / "run/wgan-train.log").read_text()
     steps = find_checkpoint(tmp_path / "run")[1].position.step + 3
     run("wgan-train", "resume=run", f"max_steps={steps}", cwd=tmp_path)
     run("wgan-train", *endless, f"max_steps={steps}", "out=whole", cwd=tmp_path)
@@ -224,9 +246,8 @@ wgan_train()
 
 @pytest.mark.parametrize(
     ("module", "number"),
-    [("wgan_cli.cli.train", signal.SIGTERM), ("hydra", signal.SIGINT), ("torch", signal.SIGTERM),
-     ("wgan_cli.build.run", signal.SIGINT)],
-)  # fmt: skip
+    [("wgan_cli.cli.train", signal.SIGTERM), ("hydra", signal.SIGINT), ("torch", signal.SIGTERM)],
+)
 def test_a_signal_during_an_import(module: str, number: signal.Signals, tiny: tuple[str, ...], tmp_path: Path) -> None:
     said = subprocess.run(
         [sys.executable, "-c", AT_IMPORT, module, str(int(number)), *tiny],

@@ -1,12 +1,7 @@
 """What a run of ``wgan-train`` prints and leaves."""
 
-import contextlib
-import os
-import pty
 import shlex
-import subprocess
 import sys
-import termios
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -17,7 +12,7 @@ from PIL import Image
 
 from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
-from tests.commands import TINY, command, environment, names, read_checkpoint, results, run, tree
+from tests.commands import TINY, names, read_checkpoint, results, run, tree
 
 pytestmark = pytest.mark.slow
 
@@ -127,33 +122,6 @@ def use_ascii() -> None:
 def test_a_terminal_without_all_letters(tiny: tuple[str, ...], tmp_path: Path) -> None:
     said = run("wgan-train", *tiny, "dry_run=true", cwd=tmp_path, fault=use_ascii)
     assert r"40 for training, 1\xd78\xd78, batches of 8" in said.out
-
-
-def test_on_a_terminal_rows_appear_only_in_the_bar_and_in_the_log(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    here, there = pty.openpty()
-    termios.tcsetwinsize(there, (24, 160))
-    process = subprocess.Popen(
-        [command("wgan-train"), *tiny, "out=run"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=there,
-        text=True,
-    )
-    os.close(there)
-    bar = b""
-    with contextlib.suppress(OSError):  # the terminal is gone when the process is
-        while piece := os.read(here, 4096):
-            bar += piece
-    os.close(here)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    assert "finished after step" in out
-    assert "wasserstein_estimate" not in out
-    assert "wasserstein_estimate" in (tmp_path / "run/wgan-train.log").read_text()
-    assert b"images/s" in bar
-    assert b"W=" in bar
 
 
 def test_a_recipe_with_settings_beside_it(tiny: tuple[str, ...], tmp_path: Path) -> None:
