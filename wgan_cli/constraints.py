@@ -23,7 +23,7 @@ class Constraint:
     """No constraint, and the hooks that the others override.
 
     Attributes:
-        penalizes_gradients: Whether :meth:`penalty` needs the gradient of a score by its own sample. A critic with
+        penalizes_gradients: Whether :meth:`penalty` needs the gradient of each score at its sample. A critic with
             BatchNorm has none, because each of its scores depends on the whole batch.
     """
 
@@ -78,7 +78,7 @@ class GradientPenalty(Constraint):
     penalizes_gradients = True
 
     def penalty(self, critic: nn.Module, real: Batch, fake: Batch, stream: torch.Generator) -> Tensor:
-        """Penalise norms on both sides of 1, in float32 whatever the run's precision."""
+        """Penalise norms on both sides of 1, in float32 at any precision."""
         return self.weight * (gradient_norms(critic, interpolate(real, fake, stream)) - 1).square().mean()
 
 
@@ -93,7 +93,7 @@ class LipschitzPenalty(Constraint):
     penalizes_gradients = True
 
     def penalty(self, critic: nn.Module, real: Batch, fake: Batch, stream: torch.Generator) -> Tensor:
-        """Penalise norms above 1, in float32 whatever the run's precision."""
+        """Penalise norms above 1, in float32 at any precision."""
         return self.weight * (gradient_norms(critic, interpolate(real, fake, stream)) - 1).relu().square().mean()
 
 
@@ -105,7 +105,7 @@ class SpectralNorm(Constraint):
 
     Source: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", equation 8. They estimate
     the singular value by one step of power iteration per update. Early in training, when weights change much, that
-    estimate is off by 30 % and more, so here the value is computed anew after each update.
+    estimate is off by 30 % or more. Here the value is computed anew after each update.
     """
 
     def wrap(self, critic: nn.Module) -> nn.Module:
@@ -187,7 +187,7 @@ def interpolate(real: Batch, fake: Batch, stream: torch.Generator) -> Batch:
 def gradient_norms(critic: nn.Module, points: Batch) -> Tensor:
     """Return ‖∇f(x)‖₂ for each sample, (batch,), differentiable by the critic's parameters.
 
-    Autocast is off inside, because half precision loses the digits that the penalty is about. ``vector_norm`` has a
+    Autocast is off, because half precision loses digits that the penalty needs. ``vector_norm`` has a
     finite gradient at zero, unlike the square root of a sum of squares.
     """
     samples = points.samples.detach().requires_grad_()

@@ -43,7 +43,7 @@ def resolve_precision(precision: Literal["auto", "fp32", "bf16"], device: torch.
 
 
 def use_deterministic_algorithms(wanted: bool) -> None:
-    """Restrict CUDA to algorithms that always give the same bits. On the CPU, the ones in use do anyway."""
+    """Restrict CUDA to algorithms that always give the same bits. Those of the CPU always do."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to be deterministic
     torch.use_deterministic_algorithms(wanted)

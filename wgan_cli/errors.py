@@ -71,7 +71,7 @@ def blame(key: str, value: object) -> Iterator[None]:
     """Name the setting behind an :class:`InputError` or an ``OSError``.
 
     Raises:
-        SettingError: In place of either. One that names a setting already is passed on.
+        SettingError: In place of either. A ``SettingError`` is raised unchanged.
     """
     try:
         yield
@@ -89,10 +89,10 @@ def report_failures(takes_memory: str, last_checkpoint: Path | None = None) -> I
 
     Args:
         takes_memory: The settings to lower when memory runs out, with their values.
-        last_checkpoint: Where it is; None before the run has started.
+        last_checkpoint: Its path; None before the run has started.
 
     Raises:
-        RunFailedError: In place of an ``OSError`` or an error that says that memory ran out.
+        RunFailedError: In place of an ``OSError`` or an out-of-memory error.
     """
     try:
         yield
@@ -119,11 +119,11 @@ def describe_os_error(error: OSError) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out; on a CPU torch has no type of its own for that."""
+    """Return whether an error says that memory ran out; torch has no type for it on a CPU."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
-# The words of CUDA, of torch's CPU allocator, of C++ and of oneDNN.
+# From CUDA, torch's CPU allocator, C++ and oneDNN.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "could not create a memory object")
 
 
@@ -138,7 +138,7 @@ def format_value(value: object, depth: int = 3) -> str:
     elif isinstance(value, list | tuple):
         text = f"[{', '.join(format_value(item, depth - 1) for item in value)}]"
     elif isinstance(value, str) and re.fullmatch(r"([-+]?[\d.]+(e[-+]?\d+)?|true|false|null)?", value, re.IGNORECASE):
-        text = f'"{value}"'  # the quotes are what is wrong with it
+        text = f'"{value}"'  # shows that it is text
     else:
         text = str(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
@@ -150,7 +150,7 @@ def as_typed(key: str, value: object) -> str:
 
 
 def quote_for_hydra(text: str) -> str:
-    """Return a text in double quotes if Hydra's grammar wants them: for all but letters, digits and ``_./-``."""
+    """Return a text, in double quotes if it has characters other than letters, digits and ``_./-``."""
     if re.fullmatch(r"[\w./-]+", text, re.ASCII):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -28,7 +28,7 @@ def parse_path(value: str) -> Path:
 
 @contextmanager
 def name_in_errors(path: Path) -> Iterator[None]:
-    """Add the file's name to an ``OSError``: a failed write does not carry it."""
+    """Add the file's name to an ``OSError``: a failed write lacks it."""
     try:
         yield
     except OSError as error:

@@ -96,7 +96,7 @@ class LeastSquares(Loss):
 
 
 class Relativistic(Loss):
-    """Whether a real sample scores above a fake one. Samples are paired by their position in the batch.
+    """Compares each real sample with a fake one. Samples are paired by their position in the batch.
 
     Source: Jolicoeur-Martineau 2018, "The relativistic discriminator", section 4.1 (RSGAN).
     """
@@ -111,7 +111,7 @@ class Relativistic(Loss):
 
 
 class RelativisticAverage(Loss):
-    """Whether a sample scores above the average of the other kind.
+    """Compares each sample with the average of the other kind.
 
     This is the mean of the two cross-entropies; the paper has their sum.
 

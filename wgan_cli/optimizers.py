@@ -77,13 +77,13 @@ def adam(
 
 
 def scale_rate(schedule: Schedule, progress: float) -> float:
-    """Return the share of the initial learning rate that is in force.
+    """Return the current share of the initial learning rate.
 
-    It depends on nothing but the progress, so a checkpoint need not store it.
+    It depends only on the progress, so a checkpoint need not store it.
 
     Args:
         schedule: ``constant``, or ``linear``, which falls to 0 at the end of the run.
-        progress: The share of the run's steps that is done; beyond 1 if a run is resumed with a shorter length.
+        progress: The share of the run's steps that is done; above 1 if a run is resumed with a shorter length.
 
     Returns:
         From 0 to 1.

@@ -107,7 +107,7 @@ def check_settings(
 
 
 def check_value(value: Any, annotation: Any, key: str) -> Any:
-    """Return a plain value as its annotation wants it: whole numbers become floats, and lists become tuples.
+    """Convert a plain value to its annotated type: whole numbers become floats, and lists become tuples.
 
     Raises:
         SettingError: If it does not fit.

@@ -9,8 +9,8 @@ from wgan_cli.errors import SettingError
 from wgan_cli.parameters import Range
 
 _HERE = Path(__file__).resolve().parent
-# Inside the package in a wheel, beside it in a checkout. Look inside first: beside an installed package lies whatever
-# else is installed.
+# Inside the package in a wheel, beside it in a checkout. Look inside first: other packages lie
+# beside an installed one.
 CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if (path / "train.yaml").is_file())
 
 GROUPS = ("dataset", "generator", "critic", "loss", "constraint", "optimizer", "experiment")  # each has options
@@ -37,7 +37,7 @@ class CheckpointEvery(Every):
 
 @dataclass(frozen=True)
 class DatasetUse:
-    """How training uses the samples: settings that every dataset has beside its own."""
+    """How training uses the samples: the settings that all datasets share."""
 
     flip: bool = False
     conditional: bool = False

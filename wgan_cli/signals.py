@@ -69,7 +69,7 @@ def catch_signals() -> Iterator[StopRequest]:
 
 @contextmanager
 def restore_interrupts() -> Iterator[None]:
-    """Raise :class:`Interrupted` again if a library turned it into an error of its own."""
+    """Raise :class:`Interrupted` again if a library turned it into another error."""
     try:
         yield
     except Exception as error:

@@ -72,7 +72,7 @@ def test_a_dataset_without_classes_cannot_be_conditional(monkeypatch: pytest.Mon
     [
         ({"count": 15}, "there were 14 training images, and now there are 15"),
         ({"shape": (3, 8, 8)}, r"they were \(1, 12, 12\) of None classes, and now they are \(3, 8, 8\) of None"),
-        ({"fingerprint": "?"}, "there are still 14, but some of them, or their decoded pixels, differ"),
+        ({"fingerprint": "?"}, "there are still 14, but their pixels or classes differ"),
     ],
 )
 def test_data_that_changed_since_the_checkpoint(changes: dict[str, Any], words: str) -> None:

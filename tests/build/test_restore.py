@@ -184,7 +184,7 @@ def test_settings_that_it_may_not_change(key: str, trained: tuple[Run, RunFolder
     [
         (set_tensor("critic.last.score.weight", None), "does not fit the run that it describes"),
         (set_tensor("critic_optimizer.last.score.weight.x", torch.ones(1)), "unknown optimizer tensors"),
-        (set_counts(critic_updates=99), "no run is ever at"),
+        (set_counts(critic_updates=99), "the run never reaches"),
         (set_counts(rows=99), "99 rows of metrics after"),
         (set_counts(means={"x": 1}), "unknown tensors or means"),
         (set_config(batch_size=0), "settings cannot be used: batch_size=0"),

@@ -142,7 +142,7 @@ def test_an_export_goes_to_its_file() -> None:
     assert write(TinyGenerator(), export="torchscript").startswith("wrote a function of latents to generator.pt; it ")
     before = Path("generator.pt").read_bytes()
     words = write(TinyGenerator(3), export="torchscript")
-    assert words.startswith("wrote a function of latents and classes to generator.pt (and replaced what was there); it")
+    assert words.startswith("wrote a function of latents and classes to generator.pt (overwritten); it")
     assert float(words.rpartition(" ")[2]) < 1e-5
     assert Path("generator.pt").read_bytes() != before
     write(TinyGenerator(), export="torchscript", out="deep/er/a.PT")

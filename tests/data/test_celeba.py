@@ -203,7 +203,7 @@ def test_without_gdown_the_message_says_what_to_do(tmp_path: Path) -> None:
 def test_a_failed_download_leaves_nothing_and_can_be_repeated(tmp_path: Path, drive: Path) -> None:
     root = tmp_path / "data"
     (drive / "failure").touch()
-    with pytest.raises(InputError, match=r"^CelebA is not there, .* failed \(have looked at it\); put "):
+    with pytest.raises(InputError, match=r"^CelebA is missing, .* failed \(have looked at it\); put "):
         celeba(root=str(root))
     assert tree(tmp_path) == []
     (drive / "failure").unlink()

@@ -184,7 +184,7 @@ def test_a_failed_download_leaves_nothing_and_can_be_repeated(
 
     root = tmp_path / "data"
     monkeypatch.setattr(utils, "download_url", fail_half_way)
-    with pytest.raises(InputError, match=r"^CIFAR-10 is not there, .* failed \(no route\); put ") as caught:
+    with pytest.raises(InputError, match=r"^CIFAR-10 is missing, .* failed \(no route\); put ") as caught:
         cifar10(root=str(root))
     assert f"put {ARCHIVE} from https://" in str(caught.value)
     assert f"into {root} yourself" in str(caught.value)

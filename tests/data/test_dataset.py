@@ -92,9 +92,9 @@ def test_a_setting_out_of_range_is_refused(name: str, setting: str, value: float
         ({"train_labels": np.zeros(3, np.int64)}, "it is of type ndarray"),
         ({"num_classes": 4}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
         ({"test_labels": torch.tensor([0, -1])}, r"test_labels must be .*; they are -1 to 0"),
-        ({"train_labels": None}, "go together"),
-        ({"test_labels": None}, "go together"),
-        ({"num_classes": None}, "go together"),
+        ({"train_labels": None}, "given together"),
+        ({"test_labels": None}, "given together"),
+        ({"num_classes": None}, "given together"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(replaced: dict[str, Any], message: str) -> None:

@@ -39,7 +39,7 @@ def fail(folder: Path, error: BaseException) -> None:
 def test_a_failure_is_a_sentence_and_leaves_nothing(error: Exception, reason: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         fail(tmp_path / "data" / "set", error)
-    assert str(caught.value) == f"Set is not there, and the download failed ({reason}); put it there"
+    assert str(caught.value) == f"Set is missing, and the download failed ({reason}); put it there"
     assert tree(tmp_path) == []
 
 

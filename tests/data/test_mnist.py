@@ -116,7 +116,7 @@ def test_a_failed_download_leaves_nothing_and_can_be_repeated(
 
     arrays, root = make_arrays(), tmp_path / "data"
     monkeypatch.setattr(MNIST, "download", fail_half_way)
-    with pytest.raises(InputError, match=rf"^{kind} is not there, .* failed \(.*no route.*\); put ") as caught:
+    with pytest.raises(InputError, match=rf"^{kind} is missing, .* failed \(.*no route.*\); put ") as caught:
         load(root=str(root))
     assert "\n" not in str(caught.value)
     assert f"into {root / kind / 'raw'} yourself" in str(caught.value)

@@ -235,8 +235,8 @@ def test_a_checkpoint_of_an_older_version(tmp_path: Path) -> None:
 UNUSABLE = {
     "config": {
         "hello": "Expecting value",
-        '{"epochs": NaN}': "NaN is not a number of JSON",
-        '{"epochs": -Infinity}': "-Infinity is not a number of JSON",
+        '{"epochs": NaN}': "NaN is not a JSON number",
+        '{"epochs": -Infinity}': "-Infinity is not a JSON number",
         '{"a":' * 10**5: "maximum recursion depth exceeded",
         "[1]": "config must be an object",
     },

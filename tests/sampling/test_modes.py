@@ -127,7 +127,7 @@ def test_an_interpolation_is_two_files(name: str, tmp_path: Path) -> None:
     assert write().endswith(f"to {tmp_path}/new/a.png and {tmp_path}/new/a.gif")
     for kept in ("a.png", "a.gif"):
         (tmp_path / "new" / kept).unlink()
-        assert write().endswith("(and replaced what was there)")
+        assert write().endswith("(overwritten)")
     (tmp_path / "new/a.gif").unlink()
     (tmp_path / "new/a.gif").mkdir()
     with pytest.raises(InputError, match="is a folder"):
@@ -142,7 +142,7 @@ def test_images_are_written_to_a_new_or_empty_folder(tmp_path: Path) -> None:
     write_images(TinyGenerator(), make_inputs(2), tmp_path / "empty")
     (tmp_path / "file").touch()
     for name in ("empty", "file"):
-        with pytest.raises(InputError, match="give a new folder"):
+        with pytest.raises(InputError, match="choose a new folder"):
             WRITERS["images"](None, make_inputs(3), tmp_path / name)  # before anything is generated
     assert len(list((tmp_path / "empty").iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "file"}

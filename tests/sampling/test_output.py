@@ -25,4 +25,4 @@ def test_folders_are_made_and_replacing_is_announced(tmp_path: Path) -> None:
     assert make_folders(first, second) == ""
     assert {path.name for path in tmp_path.rglob("*")} == {"deep", "er"}
     second.touch()
-    assert "replaced what was there" in make_folders(first, second)
+    assert "overwritten" in make_folders(first, second)

@@ -1,1 +1,1 @@
-"""From settings to objects: the only code that knows both."""
+"""Builds objects from settings: the only code that knows both."""

@@ -18,10 +18,10 @@ from wgan_cli.training.streams import Purpose, Streams
 
 
 def load_dataset(settings: Settings) -> tuple[Dataset, DatasetUse]:
-    """Load the samples, and check that training can use them as the settings want.
+    """Load the dataset, and check that it fits the other settings.
 
     Raises:
-        SettingError: If it cannot, or they cannot be loaded.
+        SettingError: If it cannot be loaded, or does not fit.
     """
     own, use = split_dataset_settings(settings.dataset)
     with blame("dataset.root", own.get("root")):
@@ -35,10 +35,10 @@ def load_dataset(settings: Settings) -> tuple[Dataset, DatasetUse]:
 
 
 def require_same_data(dataset: Mapping[str, Any], then: DataSpec, now: DataSpec) -> None:
-    """Check that the samples are those that a run was started with.
+    """Check that the samples have not changed since the run was started.
 
     Raises:
-        InputError: If they are not.
+        InputError: If they have.
     """
     if then == now:
         return
@@ -47,7 +47,7 @@ def require_same_data(dataset: Mapping[str, Any], then: DataSpec, now: DataSpec)
     elif (then.shape, then.num_classes) != (now.shape, now.num_classes):
         how = f"they were {then.shape} of {then.num_classes} classes, and now they are {now.shape} of {now.num_classes}"
     else:
-        how = f"there are still {now.count:,}, but some of them, or their decoded pixels, differ"
+        how = f"there are still {now.count:,}, but their pixels or classes differ"
     where = f" in {dataset['root']}" if "root" in dataset else ""
     raise InputError(f"the images of dataset {dataset['name']}{where} have changed since the checkpoint: {how}")
 

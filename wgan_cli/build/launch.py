@@ -1,4 +1,4 @@
-"""Starts a run or resumes an earlier one, and says how it ended."""
+"""Starts or resumes a run, and logs how it ended."""
 
 import logging
 import signal
@@ -26,12 +26,12 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
     """Train the run that the settings describe, or the rest of an earlier run.
 
     Args:
-        settings: As bound.
-        words: The settings on the command line, to be recorded.
+        settings: The checked settings.
+        words: The settings on the command line, for the record.
         keys: Their keys.
         out: The folder of a new run.
         root: Where ``resume=auto`` looks for an earlier run.
-        is_job: Whether this is a job of a sweep. For that, ``resume=auto`` is content with a finished run anywhere.
+        is_job: Whether this is a job of a sweep. If so, ``resume=auto`` accepts a finished run in any folder.
 
     Raises:
         InputError: If a setting cannot be used.
@@ -90,10 +90,10 @@ def resume(settings: Settings, folder: RunFolder, keys: Sequence[str]) -> None:
 
 
 def is_ready(run: Run, folder: RunFolder, key: str) -> bool:
-    """Return whether there is something to train now; if not, say why.
+    """Return whether training can start; if not, log why.
 
     Raises:
-        SettingError: If the disk is too small; ``key`` named the folder.
+        SettingError: For ``key``, if the disk is too small.
     """
     if run.settings.dry_run:
         log.info("%s\n%-12s%s", run.plan, "results", folder.path)
@@ -111,7 +111,7 @@ def is_ready(run: Run, folder: RunFolder, key: str) -> bool:
 
 
 def train_to_end(run: Run, folder: RunFolder) -> None:
-    """Train, and say how it ended."""
+    """Train, and log how it ended."""
     resume_command = f"wgan-train {as_typed('resume', folder.path)}"
     memory = list_memory_settings(run.settings)
     with log_to_file(log, folder.log), report_failures(memory, folder.last_checkpoint):

@@ -41,10 +41,10 @@ def build_players(
 
 
 def build_generator(settings: Mapping[str, Any], data: DataSpec) -> Generator:
-    """Build a generator of such samples.
+    """Build a generator for these samples.
 
     Args:
-        settings: Its name, and the settings of its part.
+        settings: Its name and its settings.
         data: The shape of a sample, and the number of classes if training uses them.
 
     Raises:
@@ -57,10 +57,10 @@ def build_generator(settings: Mapping[str, Any], data: DataSpec) -> Generator:
 
 
 def build_critic(settings: Mapping[str, Any], data: DataSpec, constraint: Constraint) -> nn.Module:
-    """Build a critic of such samples under a constraint.
+    """Build a critic for these samples, under a constraint.
 
     Raises:
-        SettingError: If its settings cannot be used, or not under this constraint.
+        SettingError: If its settings are invalid, or do not suit the constraint.
     """
     part = choose(CRITICS, settings, "critic")
     critic = bind(part, settings, "critic", **_supply(part, data))
@@ -75,10 +75,10 @@ def build_critic(settings: Mapping[str, Any], data: DataSpec, constraint: Constr
 
 
 def check_players(settings: Settings, constraint: Constraint, streams: Streams, checkpoint: Checkpoint | None) -> None:
-    """Build both networks without memory for their weights, to find mistakes before the data is read.
+    """Build both networks without allocating weights, to find mistakes before the data is read.
 
     Raises:
-        InputError: If one cannot be built, or the checkpoint has weights of other networks.
+        InputError: If one cannot be built, or the checkpoint's weights do not fit.
     """
     if checkpoint is not None:
         with refuse_misfits(DOES_NOT_FIT), torch.device("meta"):
@@ -88,7 +88,7 @@ def check_players(settings: Settings, constraint: Constraint, streams: Streams, 
             require_weights(critic, take(tensors, "critic."))
         return
     size, channels = (settings.dataset.get(key) for key in ("image_size", "channels"))
-    if size is not None and channels is not None:  # a user's own dataset may not have them
+    if size is not None and channels is not None:  # a user's dataset may lack them
         num_classes = 1 if settings.dataset.get("conditional") else None
         with torch.device("meta"):
             build_players(settings, DataSpec((channels, size, size), num_classes, 1, ""), constraint, streams)
@@ -100,7 +100,7 @@ def can_know_classes(part: Callable[..., object]) -> bool:
 
 
 def _supply(part: Callable[..., object], data: DataSpec) -> dict[str, Any]:
-    """Return the arguments of a network that come from the data, as far as it takes them."""
+    """Return the arguments that a network takes from the data."""
     supplied: dict[str, Any] = {"sample_shape": data.shape, "num_classes": data.num_classes}
     if len(data.shape) == 3:
         supplied |= {"channels": data.shape[0], "image_size": data.shape[1]}

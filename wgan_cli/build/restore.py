@@ -1,4 +1,4 @@
-"""From checkpoints to objects: a resumed run, a trained generator. The author of a checkpoint is not trusted."""
+"""Builds a resumed run or a trained generator from a checkpoint, whose author is not trusted."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,14 +28,14 @@ def resume_run(folder: RunFolder, changed: Settings, given: Sequence[str]) -> tu
 
     Args:
         folder: The folder of a run.
-        changed: The settings of the command line. Only those count that a resumed run may change.
-        given: The keys that the command line names.
+        changed: The settings of the command line. Only changeable ones are used.
+        given: The keys on the command line.
 
     Returns:
         The run, and the checkpoint file that it continues from.
 
     Raises:
-        InputError: If there is no usable checkpoint, or a key is given that may not change.
+        InputError: If no checkpoint can be used, or a given key may not change.
         OSError: If the folder cannot be read.
     """
     require_changeable(folder.path, given)
@@ -64,13 +64,13 @@ def find_earlier_runs(root: Path, settings: Settings) -> Iterator[tuple[RunFolde
     """Find the runs with exactly these settings in a folder, at any depth.
 
     Yields:
-        The folder of a run, and whether the run is finished; the one that was saved last comes first.
+        The folder of a run, and whether the run is finished. The last saved run comes first.
     """
     settings = settle(settings)
     config = select_storable(settings)
     found = []
     for folder in find_runs(root):
-        with suppress(OSError):  # a stranger's, or one that another process is writing to
+        with suppress(OSError):  # unreadable, or changed by another process meanwhile
             files = folder.checkpoints()
             saved = max((file.stat().st_mtime for file in files), default=0)
             checkpoint = next(filter(None, map(peek, files)), None)
@@ -89,8 +89,8 @@ def load_generator(path: str | Path, device: str = "cpu") -> Generator:
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
 
     Returns:
-        The averaged generator if there is one, in eval mode: latents (batch, generator.latent_dim), drawn from N(0, I),
-        to float32 images (batch, channels, height, width) in [-1, 1].
+        The averaged generator if there is one, in eval mode. It maps latents (batch, generator.latent_dim), drawn from
+        N(0, I), to float32 images (batch, channels, height, width) in [-1, 1].
 
     Raises:
         ValueError: If there is no checkpoint, or it cannot be used.
@@ -101,7 +101,7 @@ def load_generator(path: str | Path, device: str = "cpu") -> Generator:
         with refuse_misfits("does not contain the generator that it describes"):
             tensors = dict(checkpoint.tensors)
             weights = take(tensors, "ema.") or take(tensors, "generator.")
-            with torch.device("meta"):  # nothing is allocated before the shapes have been compared
+            with torch.device("meta"):  # compare shapes before allocating memory
                 generator = build_generator(checkpoint.config["generator"], checkpoint.data)
             require_weights(generator, weights)
             generator = generator.to_empty(device=target).to(memory_format=torch.channels_last)
@@ -110,7 +110,7 @@ def load_generator(path: str | Path, device: str = "cpu") -> Generator:
 
 
 def _copy_setting(source: dict[str, Any], target: dict[str, Any], keys: list[str]) -> None:
-    """Copy one setting, which may be inside a group. The rest of the group stays as it is."""
+    """Copy one setting, which may be inside a group. The rest of the group is unchanged."""
     first, *rest = keys
     if rest and isinstance(target.get(first), dict):
         target[first] = dict(target[first])

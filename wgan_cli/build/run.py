@@ -1,4 +1,4 @@
-"""A run, built from its settings and, if it is resumed, from its checkpoint."""
+"""Builds a run from its settings and, to resume it, from its checkpoint."""
 
 import torch
 
@@ -24,15 +24,14 @@ from wgan_cli.training.streams import Streams
 
 
 def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
-    """Build everything that a run needs, and find every mistake on the way.
+    """Build everything that a run needs, and check all settings.
 
     Args:
         settings: As the user gave them.
         checkpoint: Where a resumed run continues; None for a new run.
 
     Raises:
-        InputError: If a setting cannot be used, alone or with another, or if the checkpoint does not fit them or the
-            images.
+        InputError: If a setting cannot be used, alone or with another, or the checkpoint does not fit.
     """
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
@@ -74,7 +73,7 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
 def _build_state(
     settings: Settings, data: DataSpec, constraint: Constraint, streams: Streams
 ) -> tuple[TrainingState, Schedule]:
-    """Build the players, their optimizers and the average; return the schedule of the learning rates as well."""
+    """Build the training state, and return it with the schedule of the learning rates."""
     generator, critic = build_players(settings, data, constraint, streams)
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
@@ -93,4 +92,4 @@ def _restore(state: TrainingState, checkpoint: Checkpoint, cadence: Cadence) -> 
     with refuse_misfits(DOES_NOT_FIT):
         state.load(checkpoint.tensors, checkpoint.counts)
         if not cadence.schedule.can_reach(state.position):
-            raise ValueError(f"no run is ever at {state.position}")
+            raise ValueError(f"the run never reaches {state.position}")

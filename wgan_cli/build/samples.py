@@ -1,4 +1,4 @@
-"""What ``wgan-sample`` writes: its settings turned into latents, classes and a file."""
+"""Turns the settings of ``wgan-sample`` into latents, classes and files."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from wgan_cli.settings import SampleSettings
 
 
 def render_samples(settings: SampleSettings) -> str:
-    """Write what the settings ask for; return a sentence that says what was written.
+    """Write what the settings ask for; return a sentence about it.
 
     Raises:
         SettingError: If a setting cannot be used.
@@ -29,7 +29,7 @@ def render_samples(settings: SampleSettings) -> str:
 
 
 def write_samples(generator: Generator, settings: SampleSettings) -> str:
-    """Write images of a generator; return a sentence that says what was written."""
+    """Write images of a generator; return a sentence about them."""
     default, most_classes = modes.MODES[settings.mode]
     out = _parse_out(settings.out, default)
     with blame("classes", settings.classes):
@@ -60,22 +60,22 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
 
 
 def _read_inputs(generator: Generator, settings: SampleSettings) -> Batch:
-    """Read as many latents as the settings ask for. Their classes do not count if the user chose others."""
+    """Read as many latents as the settings ask for, with their classes unless the user chose others."""
     path, count = str(settings.latents), None if settings.mode == "interpolation" else settings.num_images
     if settings.truncation is not None:
-        raise SettingError("truncation", settings.truncation, "is for drawn latents, but latents= gives them")
+        raise SettingError("truncation", settings.truncation, "cannot be combined with latents=")
     with blame("latents", path):
         num_classes = generator.num_classes if settings.classes is None else None
         latents, classes = read_latents(parse_path(path), generator.latent_dim, num_classes)
     if settings.mode == "interpolation" and len(latents) < 2:
         raise SettingError("latents", path, "has one latent, and a path needs at least 2")
     if count is not None and count > len(latents):
-        raise SettingError("num_images", count, f"there are {len(latents):,} latents in {path}")
+        raise SettingError("num_images", count, f"exceeds the {len(latents):,} latents in {path}")
     return Batch(latents[:count], None if classes is None else classes[:count])
 
 
 def write_export(generator: Generator, settings: SampleSettings) -> str:
-    """Write the generator itself; return a sentence that says what was written."""
+    """Write the generator itself; return a sentence about it."""
     form = str(settings.export)
     out = _parse_out(settings.out, f"generator{SUFFIXES[form]}")
     with blame("out", out):

@@ -62,7 +62,7 @@ def check_parts(settings: Settings) -> None:
 
 
 def split_dataset_settings(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], DatasetUse]:
-    """Divide a dataset's settings into those of its part and those that every dataset has."""
+    """Divide a dataset's settings into those of its part and those of every dataset."""
     common = {field.name for field in fields(DatasetUse)}
     own = {key: value for key, value in dataset.items() if key not in common}
     return own, bind(DatasetUse, {key: dataset[key] for key in common & dataset.keys()}, "dataset")

@@ -21,7 +21,7 @@ SWITCHES = (
     ("--resolve",),
     ("--shell-completion", "--shell_completion", "-sc"),
 )
-INSTEAD_OF_A_RUN = ("multirun", "cfg", "info", "shell_completion", "hydra_help")  # only one of them at a time
+INSTEAD_OF_A_RUN = ("multirun", "cfg", "info", "shell_completion", "hydra_help")  # mutually exclusive
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CommandLine:
         return self.flags.multirun or "hydra.mode=MULTIRUN" in self.settings
 
     def for_hydra(self, more: Sequence[str] = ()) -> list[str]:
-        """Return the words, and more settings, in the order that Hydra's parser accepts: settings in one piece."""
+        """Return the words and more settings in the order that Hydra's parser accepts: all settings together."""
         return [*self.settings, *more, *(word for word in self.words if word not in self.settings)]
 
     def find(self, key: str) -> str | None:
@@ -90,7 +90,7 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
 
 
 def read_key(word: str) -> str:
-    """Return the key of a setting, without the signs that add or delete it."""
+    """Return the key of a setting, without a prefix such as + or ~."""
     return word.lstrip("+~").partition("=")[0]
 
 
@@ -108,15 +108,15 @@ def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
         raise UsageError("--shell-completion needs install=SHELL, uninstall=SHELL or query=SHELL")
     modes = [mode for mode in INSTEAD_OF_A_RUN if getattr(flags, mode)]
     if len(modes) > 1:
-        raise UsageError(f"{' and '.join(f'--{mode}'.replace('_', '-') for mode in modes)} exclude each other")
+        raise UsageError(f"{' and '.join(f'--{mode}'.replace('_', '-') for mode in modes)} cannot be combined")
 
 
 def _check_options(line: CommandLine) -> None:
-    """Refuse several values without a sweep, folders of Hydra's, and options that are not names, such as loss=null."""
+    """Refuse several values without a sweep, Hydra's folders, and options that are not names, such as loss=null."""
     for override in line.overrides:
         group, word = override.key_or_group, override.input_line
         if group in ("hydra.run.dir", "hydra.sweep.dir"):
-            raise UsageError(f"{group}: the folder is set with out=FOLDER")
+            raise UsageError(f"{group}: set the folder with out=FOLDER")
         if override.is_sweep_override() and not (line.is_sweep or line.flags.help):
             hints = ["for a sweep, add -m"] if line.command == "train" else []
             hints += [] if group in GROUPS else [f"for a list, write {group}=[{(word or '').partition('=')[2]}]"]
@@ -136,7 +136,7 @@ def _check_options(line: CommandLine) -> None:
 
 
 def list_options(group: str, config_dir: Path | None = None) -> list[str]:
-    """Return the names of a group's options, those in the user's folder included."""
+    """Return the names of a group's options, including the user's."""
     folders = [CONF_DIR, *([config_dir] if config_dir else [])]
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 

@@ -1,4 +1,4 @@
-"""Hydra: composes the configuration of every run, and runs a task with it."""
+"""Composes configurations with Hydra, and runs a task with them."""
 
 import copy
 import os
@@ -24,12 +24,12 @@ def run_with_hydra(line: CommandLine, task: Task, *settings: str) -> None:
 
     Args:
         line: The command line.
-        task: Gets the configuration.
+        task: Called with the configuration.
         *settings: More settings, which replace those of the command line.
 
     Raises:
-        HydraException: If it cannot be composed.
-        Exception: The error of the task, of the first job that failed in a sweep.
+        HydraException: If the configuration cannot be composed.
+        Exception: The task's error; in a sweep, that of the first failed job.
     """
     sys.argv[1:] = line.for_hydra(settings)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
@@ -42,7 +42,7 @@ def run_with_hydra(line: CommandLine, task: Task, *settings: str) -> None:
 
 
 class _WithoutHydrasLine:
-    """A stream without the line that Hydra writes before it raises the error of a task, which is reported anyway."""
+    """A stream that drops Hydra's own line about a failed task, because the error is reported anyway."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -62,11 +62,11 @@ def initialize_hydra(line: CommandLine) -> Iterator[None]:
 
 
 def compose_config(line: CommandLine, settings: Sequence[str] | None = None) -> DictConfig:
-    """Compose a configuration as a run would get it, with Hydra's part. Hydra must be initialised.
+    """Compose the configuration of a run, with Hydra's part. Hydra must be initialised.
 
     Args:
-        line: Says where the options are.
-        settings: In place of those of the command line.
+        line: The command line, with the folder of the options.
+        settings: Replace the settings of the command line.
     """
     words = list(line.settings if settings is None else settings)
     if line.flags.config_dir is not None:
@@ -112,11 +112,11 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
 
 
 def find_fixed_folder(config: DictConfig) -> Path:
-    """Return the part of ``out`` that does not change with time: what precedes the first ``${now:...}``."""
+    """Return the part of ``out`` before the first ``${now:...}``, which does not change with time."""
     pattern = str(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))["out"])
     before, changes, _ = pattern.partition("${now:")
     if not changes:
         return Path(config.out).expanduser()
-    fixed = copy.deepcopy(config)  # which knows the settings that other interpolations refer to
+    fixed = copy.deepcopy(config)  # keeps the settings that other interpolations refer to
     fixed.out = before[: before.rfind("/") + 1]
     return Path(fixed.out).expanduser()

@@ -16,7 +16,7 @@ from wgan_cli.signals import restore_interrupts
 
 BUG = 1
 LONGEST_LINE = 2000  # characters
-RECIPE_WITHOUT_PACKAGE = "experiment: the file of a recipe must start with the line '# @package _global_'"
+RECIPE_WITHOUT_PACKAGE = "experiment: a recipe's file must start with the line '# @package _global_'"
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
@@ -80,7 +80,7 @@ def _explain(error: BaseException) -> str:
 def _explain_syntax(override: str) -> str:
     key, equals, value = override.partition("=")
     if re.fullmatch(r"[\w.]+", key, re.ASCII) and equals and value and not set(value) & set("\"'[]{}\\\n"):
-        return f"a value with special characters is quoted twice: {as_typed(key, value)}"
+        return f"quote a value with special characters twice: {as_typed(key, value)}"
     return "check its quotes and brackets" if equals else "write it as key=value, such as n_critic=5"
 
 

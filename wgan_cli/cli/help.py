@@ -1,4 +1,4 @@
-"""What --help and --cfg job print."""
+"""The texts of --help and --cfg job."""
 
 import re
 import string
@@ -58,7 +58,7 @@ def _format_page(line: CommandLine, config: DictConfig) -> str:
 
 
 def _format_group(line: CommandLine, config: DictConfig, group: str) -> Iterator[str]:
-    """Return the settings of the option that is chosen in a group."""
+    """Return the settings of a group's chosen option."""
     plain = cast("dict[str, Any]", OmegaConf.to_container(remove_hydra(config), resolve=False))
     option = line.find(group)
     folders = [line.flags.config_dir, CONF_DIR] if line.flags.config_dir else [CONF_DIR]

@@ -1,4 +1,4 @@
-"""The console scripts. They import little, so that Ctrl-C is answered while the rest is being imported."""
+"""The console scripts. They import little, so that Ctrl-C works while the rest is imported."""
 
 import signal
 import sys
@@ -50,6 +50,6 @@ def _exit_with(program: str, command: Callable[[], int]) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """Let the interpreter, which takes a moment to end, do so."""
+    """Ignore signals while the interpreter exits."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

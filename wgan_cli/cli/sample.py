@@ -11,7 +11,7 @@ from wgan_cli.errors import SettingError, UsageError
 from wgan_cli.parameters import bind
 from wgan_cli.settings import SampleSettings
 
-# Settings about images, which do not go with ``export``.
+# Settings that apply to images, not to ``export``.
 OF_IMAGES = ("mode", "num_images", "seed", "classes", "truncation", "latents", "stops")
 
 
@@ -29,10 +29,10 @@ def sample(words: Sequence[str]) -> None:
         settings = bind(SampleSettings, to_plain(config))
         for key in OF_IMAGES:
             if settings.export is not None and key in given:
-                allowed = f"is about images, and export={settings.export} writes none; leave out one of the two"
+                allowed = f"cannot be combined with export={settings.export}, which writes no images"
                 raise SettingError(key, getattr(settings, key), allowed)
 
-        from wgan_cli.build.samples import render_samples  # imports torch: not before the settings have been checked
+        from wgan_cli.build.samples import render_samples  # imports torch, so check the settings first
 
         print(render_samples(settings))
 

@@ -24,17 +24,17 @@ from wgan_cli.signals import restore_interrupts
 
 log = logging.getLogger("wgan_cli")
 
-FAILED = ".failed-"  # a job that fails leaves a file with its number: a launcher may run it in another process
+FAILED = ".failed-"  # a failed job, perhaps in another process, leaves a file with its number
 
 
 def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
     """Let Hydra run every job of a sweep, with any of its launchers.
 
     Raises:
-        SystemExit: With the code of the first job that failed, after all have run.
+        SystemExit: With the exit code of the first failed job, after all have run.
     """
     folder = check_sweep(line)
-    _collect_failures(folder)  # of an earlier attempt, which was stopped
+    _collect_failures(folder)  # discards those of an earlier, stopped attempt
 
     def job(config: DictConfig) -> None:
         try:
@@ -68,7 +68,7 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
 
 
 def check_sweep(line: CommandLine) -> Path:
-    """Compose the configuration with every swept value once, because Hydra makes the sweep's folder before it does so.
+    """Compose the configuration with every swept value once, before Hydra makes the sweep's folder.
 
     Returns:
         The folder of the sweep.
@@ -83,7 +83,7 @@ def check_sweep(line: CommandLine) -> Path:
         values = []
         for override in swept:
             if override.key_or_group == "out":
-                raise UsageError("out: names one folder, in which each job gets a numbered folder")
+                raise UsageError("out: must be one folder; each job gets a numbered folder in it")
             if not override.is_discrete_sweep():
                 raise UsageError(f"{override.input_line}: must list its values, such as n_critic=1,2")
             override.config_loader = GlobalHydra.instance().config_loader()  # for glob(*)
@@ -106,7 +106,7 @@ def check_sweep(line: CommandLine) -> Path:
 
 
 def _record_failure(folder: Path, error: Exception) -> None:
-    """Say why a job failed, and record it for the summary."""
+    """Log why a job failed, and record it for the summary."""
     hydra_config, reason = HydraConfig.get(), explain(error)
     log.error("%s", reason, exc_info=get_exit_code(error) == BUG)
     number = hydra_config.job.num
@@ -126,7 +126,7 @@ def _collect_failures(folder: Path) -> list[tuple[int, str]]:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    """Remove the folder of a sweep in which no job left anything: a dry run, or all jobs were finished or failed."""
+    """Remove the folder of a sweep if no job left anything in it, as in a dry run."""
     with suppress(OSError):
         for job in folder.iterdir():
             with suppress(OSError):  # not a folder, or not empty
@@ -137,7 +137,7 @@ def _remove_if_unused(folder: Path) -> None:
 
 
 def _format_resume(line: CommandLine, folder: Path) -> str:
-    """Return the words that resume a sweep. One that resumes named runs is repeated as it is."""
+    """Return the words that resume a sweep. One that resumes named runs is repeated unchanged."""
     if line.find("resume") not in (None, "auto"):
         return shlex.join(line.words)
     kept = [word for word in line.words if not word.startswith(("out=", "resume="))]

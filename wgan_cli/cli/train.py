@@ -72,17 +72,17 @@ def train_composed(config: DictConfig) -> None:
     with blame("out", settings.out):
         out = Path(sweep_config.dir, sweep_config.subdir) if is_job else parse_path(settings.out or "")
 
-    from wgan_cli.build.launch import launch  # imports torch: not before the settings have been checked
+    from wgan_cli.build.launch import launch  # imports torch, so check the settings first
 
-    with chdir(hydra_config.runtime.cwd):  # paths are relative to where the user is, even under hydra.job.chdir
+    with chdir(hydra_config.runtime.cwd):  # resolve relative paths in the user's folder, even under hydra.job.chdir
         launch(settings, words, [read_key(word) for word in words], out, find_fixed_folder(config), is_job)
 
 
 def log_to_stdout() -> None:
     """Print log messages."""
-    logging.raiseExceptions = False  # a message that a full disk or a closed pipe did not take is not worth a traceback
+    logging.raiseExceptions = False  # no traceback for a message lost to a full disk or a closed pipe
     handler = logging.StreamHandler(sys.stdout)
-    # A filter, not a level: the progress bar replaces this handler by one of its own, to which it copies only filters.
+    # A filter, not a level: the progress bar replaces this handler by another, and copies only filters.
     handler.addFilter(lambda record: record.levelno >= logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers = [handler]

@@ -1,11 +1,11 @@
-"""Where samples come from: one function for each source, looked up by name.
+"""The datasets: one function for each, looked up by name.
 
-A dataset takes those of these parameters that make sense for it:
+A dataset takes any of these parameters:
 
     root: The folder of its files. Missing files of a public dataset are downloaded into it.
     image_size: Pixels along a side.
     channels: 1 for grey (colour becomes luma) or 3 for colour (grey is repeated).
-    limit: At most that many images in each part, a seeded subset.
+    limit: At most this many images in each part, a seeded subset.
     seed: Chooses the subset.
 
 It returns a :class:`Dataset`, and raises :class:`wgan_cli.errors.InputError` if its files are damaged, or missing and

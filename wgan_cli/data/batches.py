@@ -9,16 +9,16 @@ from wgan_cli.networks.players import Batch
 
 
 class Batches:
-    """Batches of real samples by position: an index, a cast and a scale, on the training device if the samples fit.
+    """Batches of real samples by position, made on the training device if the samples fit there.
 
     An epoch is ⌊N / batch_size⌋ batches, in which no sample occurs twice; the last partial batch is dropped. Each epoch
-    has a new order. A batch depends on its position only, not on what was asked for before.
+    has a new order. A batch depends on its position only, not on earlier calls.
 
     Args:
         samples: uint8 images (N, channels, height, width) or float32 points (N, dimensions), with N ≥ ``batch_size``.
         batch_size: Samples in a batch.
         device: The device of the batches.
-        shuffle: Maps an epoch to the random stream, on the CPU, of its order.
+        shuffle: Maps an epoch to the random stream of its order, on the CPU.
         labels: int64 (N,), if training uses classes.
         flip: Maps a position to the random stream, on the device, that decides which images are mirrored left to right,
             each with probability ½; None mirrors none.

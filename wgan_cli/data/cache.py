@@ -1,4 +1,4 @@
-"""Decoded images that are kept between runs: a memory-mapped array in the user's cache folder."""
+"""Keeps decoded images between runs, as memory-mapped arrays in the user's cache folder."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ def load(key: str, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | No
     """Look up decoded images.
 
     Args:
-        key: What they were stored under.
+        key: The key that they were stored under.
         shape: Of the array if every file was readable, (N, channels, size, size).
 
     Returns:

@@ -73,8 +73,8 @@ def _read_partition(path: Path) -> dict[str, int]:
 
 
 def _obtain(missing: Collection[str], folder: Path) -> None:
-    """Put what is missing into the folder, from the archive in it or from a download."""
-    advice = f"put {PARTITION} and {ARCHIVE} (or the folder {IMAGES} that is in it) into {folder} yourself"
+    """Put the missing files into the folder, from the archive in it or from a download."""
+    advice = f"put {PARTITION} and {ARCHIVE} (or its folder {IMAGES}) into {folder} yourself"
     with fill_folder("CelebA", folder, missing, advice) as temporary:
         partition = _find_or_download(PARTITION, folder, temporary)
         if IMAGES in missing:
@@ -106,7 +106,7 @@ def _find_or_download(name: str, folder: Path, temporary: Path) -> Path:
 
 
 def _unpack(archive: Path, names: Collection[str], target: Path) -> None:
-    """Copy only the files of these names, from any folder of the archive, into the target."""
+    """Copy only the files with these names, from any folder of the archive, into the target."""
     target.mkdir()
     try:
         with zipfile.ZipFile(archive) as packed:

@@ -73,7 +73,7 @@ def _obtain(missing: Collection[str], folder: Path) -> None:
 
 
 def _unpack(archive: Path, inside: str, names: Collection[str], target: Path) -> None:
-    """Copy only the files of these names, which are in one folder of the archive, into the target."""
+    """Copy only the files with these names, from one folder of the archive, into the target."""
     with tarfile.open(archive, "r|gz") as packed:
         for member in packed:
             place, _, name = member.name.rpartition("/")

@@ -1,4 +1,4 @@
-"""What every dataset becomes: arrays with a train and a test part."""
+"""The form of every dataset: arrays with a training and a test part."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SAMPLES = ((torch.uint8, 4), (torch.float32, 2))  # type and number of dimension
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What is known of the samples that a run is trained on.
+    """Describes the samples that a run is trained on.
 
     Attributes:
         shape: Of one sample: (channels, height, width) of an image, (dimensions,) of a point.
@@ -60,7 +60,7 @@ class Dataset:
     def __post_init__(self) -> None:
         given = {part is not None for part in (self.train_labels, self.test_labels, self.num_classes)}
         if len(given) > 1:
-            raise TypeError("train_labels, test_labels and num_classes go together")
+            raise TypeError("train_labels, test_labels and num_classes must be given together")
         for name, samples, labels in (("train", self.train, self.train_labels), ("test", self.test, self.test_labels)):
             if not (isinstance(samples, Tensor) and (samples.dtype, samples.dim()) in SAMPLES):
                 wanted = "uint8 images (N, channels, size, size) or float32 points (N, dimensions)"
@@ -96,7 +96,7 @@ def choose_subset(count: int, limit: int | None, seed: int) -> Tensor:
     """Choose which of ``count`` samples a limited dataset keeps: a seeded subset, in the original order.
 
     Returns:
-        int64 indices, (min(count, limit),), ascending. They depend on nothing but the arguments.
+        int64 indices, (min(count, limit),), ascending. They depend only on the arguments.
     """
     if limit is None or limit >= count:
         return torch.arange(count)

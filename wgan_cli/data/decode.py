@@ -1,4 +1,4 @@
-"""Image files of any common format, size and colour mode: decoded to squares of one size on all cores, and cached."""
+"""Decodes image files of any common format, size and colour mode to squares of one size, and caches them."""
 
 import errno
 import hashlib
@@ -32,10 +32,10 @@ def load_images(
 ) -> tuple[cache.Pixels, npt.NDArray[np.bool_]]:
     """Load image files, resized by the short side and cropped to the centre; warn about unreadable ones.
 
-    They are decoded once and then come from the user's cache folder until a file changes.
+    They are decoded once, then read from the user's cache folder until a file changes.
 
     Args:
-        folder: Where they are.
+        folder: Contains the files.
         paths: Relative to the folder, without duplicates.
         image_size: Pixels along a side.
         channels: 1 for luma, 3 for colour. Transparent pixels become white.
@@ -67,7 +67,7 @@ def _compute_key(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> 
         try:
             status = (folder / path).stat()
             state = (path, status.st_size, status.st_mtime_ns)
-        except OSError:  # missing, which decoding reports
+        except OSError:  # missing; decoding reports it
             state = (path, -1, -1)
         digest.update(repr(state).encode())
     return digest.hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""How the files of a public dataset get into its folder: all of them, or none."""
+"""Puts all files of a public dataset into its folder, or none."""
 
 import contextlib
 import http.client
@@ -42,12 +42,12 @@ def fill_folder(name: str, folder: Path, missing: Collection[str], advice: str) 
                 (Path(temporary) / file).replace(folder / file)
     except FAILURES as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip("<>")
-        raise InputError(f"{name} is not there, and the download failed ({reason}); {advice}") from error
+        raise InputError(f"{name} is missing, and the download failed ({reason}); {advice}") from error
 
 
 @contextlib.contextmanager
 def _limit_waiting(seconds: float) -> Iterator[None]:
-    """Give up on servers that do not answer, for which torchvision sets no limit."""
+    """Limit the wait for a server, because torchvision does not."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,4 +1,4 @@
-"""Digits rendered from the font that Pillow embeds: a dataset that needs no file and no network."""
+"""Digits rendered from the font that Pillow embeds: a dataset without files or downloads."""
 
 import math
 
@@ -18,9 +18,9 @@ TEST_COUNT = 4_000
 DIGIT_HEIGHT = 0.66
 OUTLINES = (-2 / 256, 0.0, 2 / 256, 4 / 256)  # how far the font's outline is moved outwards
 BLURS = (0.004, 0.01, 0.016)  # standard deviations of a Gaussian
-CONTRAST = 1.3  # thin strokes stay white in spite of the blur
+CONTRAST = 1.3  # keeps thin strokes white despite the blur
 
-# The ranges of the random deformations, both ways from none.
+# The random deformations range from minus to plus these values.
 ROTATION = math.radians(15)
 SHEAR = 0.3
 SCALE = 0.13  # of the digit, as a logarithm
@@ -38,7 +38,7 @@ def glyphs(image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = No
     Args:
         image_size: Pixels along a side. The same seed gives the same digits at every size.
         channels: 1, or 3 equal ones.
-        limit: Render at most that many images of each part, the first ones.
+        limit: Render at most this many images of each part, the first ones.
         seed: Decides every image. The two parts are drawn independently of each other.
 
     Returns:

@@ -31,15 +31,15 @@ def image_folder(
 ) -> Dataset:
     """Load every image in a folder and its sub-folders, in a seeded random order.
 
-    If every image is in a sub-folder of the root, and there are two or more of these, they are the classes, numbered
-    from 0 in the sorted order of their names, like those of torchvision's ``ImageFolder``. A class counts even if none
-    of its images is readable or within the limit.
+    If every image is in one of two or more sub-folders of the root, these are the classes. They are numbered from 0 in
+    the sorted order of their names, as in torchvision's ``ImageFolder``. A class counts even if none of its images is
+    readable or within the limit.
 
     Args:
         root: The folder. Hidden files and folders are skipped.
         image_size: Pixels along a side. See :func:`~wgan_cli.data.decode.load_images` for the decoding.
         channels: 1 or 3.
-        limit: At most that many images in each part, a seeded subset.
+        limit: At most this many images in each part, a seeded subset.
         test_fraction: The share of the images that becomes the test part; at least one image is left for training.
         seed: Chooses the parts, the subset and the order.
 

@@ -1,4 +1,4 @@
-"""MNIST, and the datasets that took over its file format: Fashion-MNIST and Kuzushiji-MNIST."""
+"""MNIST, and two datasets in its file format: Fashion-MNIST and Kuzushiji-MNIST."""
 
 import gzip
 import logging
@@ -52,7 +52,7 @@ def kmnist(
 
 
 def _load(kind: str, root: str, image_size: int, channels: int, limit: int | None, seed: int) -> Dataset:
-    """Load one of torchvision's datasets in MNIST's format. The name of its class is that of its folder."""
+    """Load one of torchvision's datasets in MNIST's format. ``kind`` names its class and its folder."""
     raw = parse_path(root) / kind / "raw"
     missing = [name for name in FILES if not (raw / name).is_file()]
     if missing:
@@ -73,7 +73,7 @@ def _obtain(missing: Collection[str], kind: str, raw: Path) -> None:
     """Put the missing files into the folder: unpacked if all of their .gz files are there, otherwise downloaded."""
     from torchvision import datasets  # slow to import
 
-    advice = f"put {', '.join(FILES)} (or the same as .gz) into {raw} yourself"
+    advice = f"put {', '.join(FILES)} (or their .gz files) into {raw} yourself"
     with fill_folder(kind, raw, missing, advice) as temporary:
         if all((raw / f"{name}.gz").is_file() for name in missing):
             for name in missing:

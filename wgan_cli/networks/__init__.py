@@ -2,7 +2,7 @@
 
 A network declares in its signature what it needs to know about the data: ``image_size`` (height and width, from 8 to
 256 pixels) and ``channels`` (1 or 3), or ``sample_shape`` (any shape); and ``num_classes`` (None without classes). Its
-other parameters are settings. Those that several networks share are explained in ``options.py``.
+other parameters are settings; ``options.py`` explains the shared ones.
 
 A network consists of ``first`` (generators only), ``layers`` and ``last``. Each block of ``layers`` is named by the
 size of its output, as in ``layers.14x14.conv.weight``.

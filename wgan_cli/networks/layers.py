@@ -1,4 +1,4 @@
-"""What the networks are built from: sizes and widths, named blocks, normalisation, initial weights, precision."""
+"""The networks' building blocks: sizes and widths, named blocks, normalisation, initial weights, precision."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def halve(image_size: int, smallest: int, *, round_up: bool) -> list[int]:
 
     Args:
         image_size: The size to halve, at least once.
-        smallest: The last size returned is the first that is not larger than this.
+        smallest: Halving stops at the first size not above this.
         round_up: Whether half of an odd size is rounded up instead of down.
     """
     sizes = [(image_size + round_up) // 2]

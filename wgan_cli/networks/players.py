@@ -1,4 +1,4 @@
-"""The two players as training and sampling know them. The other files of ``networks`` implement them."""
+"""The interfaces of the two players. The other files of ``networks`` implement them."""
 
 from typing import NamedTuple
 

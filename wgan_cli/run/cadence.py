@@ -32,7 +32,7 @@ class Cadence:
         return position.critic_updates_in_step == 0 and position.step > 0 and position.step % self.log_every == 0
 
     def epoch_ended(self, position: Position) -> bool:
-        """Return whether the last update ended an epoch. A generator update that is due still belongs to it."""
+        """Return whether the last update ended an epoch. A due generator update still belongs to it."""
         updates = position.critic_updates
         return updates > 0 and updates % self.updates_per_epoch == 0 and not self.schedule.generator_is_next(position)
 

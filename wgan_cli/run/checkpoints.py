@@ -103,7 +103,7 @@ def link_checkpoint(existing: Path, path: Path) -> None:
 def find_checkpoint(path: Path) -> tuple[Path, Checkpoint]:
     """Read a checkpoint file, or the newest intact checkpoint in the folder of a run.
 
-    Newer ones that are damaged are named in a warning.
+    A warning names newer, damaged ones.
 
     Returns:
         The file, and its content.
@@ -151,7 +151,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def peek(path: Path) -> Checkpoint | None:
-    """Read all but the tensors of a checkpoint, without noticing whether it is intact; None if it is not readable."""
+    """Read all but the tensors of a checkpoint, without checking its digest; None if it is not readable."""
     try:
         with _open(path) as (metadata, _), refuse_misfits(NOT_COMPLETE):
             return _parse(metadata, {})
@@ -161,13 +161,13 @@ def peek(path: Path) -> Checkpoint | None:
 
 @contextmanager
 def refuse_misfits(what: str) -> Iterator[None]:
-    """Refuse a checkpoint whose parts do not fit together, whatever error that causes when they are used.
+    """Refuse a checkpoint whose parts do not fit together, whatever error they cause.
 
     Args:
         what: What is wrong with it. The reason follows in brackets.
 
     Raises:
-        InputError: If the code in the context fails, unless memory runs out: an intact checkpoint needs that as well.
+        InputError: If the code in the context fails. Lack of memory passes: an intact checkpoint can cause it.
     """
     try:
         yield
@@ -220,7 +220,7 @@ def _parse(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Checkp
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -236,7 +236,7 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
 
 
 def _sort_newest_first(folder: RunFolder) -> list[Path]:
-    """Return a run's checkpoints. A killed process may have saved an epoch's without linking it as the last."""
+    """Return a run's checkpoints. A killed process may not have linked the newest as the last."""
     files = folder.checkpoints()
     seen = [checkpoint.position.critic_updates for checkpoint in map(peek, files[:2]) if checkpoint is not None]
     return [files[1], files[0], *files[2:]] if len(seen) == 2 and seen[1] > seen[0] else files

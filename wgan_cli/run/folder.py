@@ -82,7 +82,7 @@ class RunFolder:
 
     @contextmanager
     def create(self, config: Mapping[str, Any], words: Sequence[str]) -> Iterator[None]:
-        """Create the folder, record what was asked for, and lock the folder inside the context.
+        """Create the folder, record the settings, and lock the folder inside the context.
 
         Args:
             config: Every setting in force, as plain data.
@@ -106,11 +106,11 @@ class RunFolder:
 
     @contextmanager
     def reopen(self) -> Iterator[None]:
-        """Lock the folder of an earlier run inside the context, and delete what a killed process left half-written.
+        """Lock the folder of an earlier run inside the context, and delete a killed process's partial files.
 
         Raises:
-            InputError: If there is no run in it, another process writes to it, or it contains something that no run
-                creates: the folder may come from a stranger, and a link may lead anywhere.
+            InputError: If it contains no run, another process writes to it, or it contains something that no run
+                creates, such as a stranger's link.
             OSError: If it cannot be written.
         """
         self.require_checkpoints()
@@ -125,10 +125,10 @@ class RunFolder:
             yield
 
     def require_checkpoints(self) -> None:
-        """Check that there is a run in the folder.
+        """Check that the folder contains a run.
 
         Raises:
-            InputError: If there is not.
+            InputError: If it does not.
             OSError: If the folder cannot be read.
         """
         if not self.path.is_dir():
@@ -142,7 +142,7 @@ class RunFolder:
             raise InputError(f"is not the folder of a run: it has no checkpoints/{self.last_checkpoint.name}")
 
     def keep_epochs(self, count: int | None) -> None:
-        """Delete all but the newest of the epochs' checkpoints; None keeps all."""
+        """Delete all but the newest ``count`` epoch checkpoints; None keeps all."""
         for path in [] if count is None else self.epoch_checkpoints()[count:]:
             path.unlink()
 

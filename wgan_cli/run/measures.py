@@ -1,4 +1,4 @@
-"""What is measured of a run: each measure gives some columns of metrics.csv."""
+"""The measures of a run: each gives some columns of metrics.csv."""
 
 from typing import Protocol
 

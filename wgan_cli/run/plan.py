@@ -22,7 +22,7 @@ def describe_run(settings: Settings, state: TrainingState, cadence: Cadence, dat
     Args:
         settings: Every setting in force.
         state: At the start, or from a checkpoint.
-        cadence: What is due when.
+        cadence: When outputs are due.
         data: The training samples.
         precision: Of forward passes.
     """
@@ -74,7 +74,7 @@ def check_space(folder: Path, size: int, files: int) -> str | None:
         A warning if there is not enough space for all of them.
 
     Raises:
-        InputError: If there is not enough space for two, the least that replacing one by the next takes.
+        InputError: If there is not enough space for two, which replacing one needs.
     """
     existing = next(place for place in [folder, *folder.absolute().parents] if place.exists())
     free = shutil.disk_usage(existing).free

@@ -23,7 +23,7 @@ from wgan_cli.training.state import TrainingState
 
 log = logging.getLogger("wgan_cli")
 
-# The film has at most so many frames, spread over the epochs, of so many pixels a side.
+# Limits of the film: frames, spread over the epochs, and pixels a side.
 FRAMES, FRAME_SIDE = 100, 1024
 FRAME_MILLISECONDS, HOLD_MILLISECONDS = 250, 2000  # how long each frame is shown, and the last one in addition
 
@@ -36,7 +36,7 @@ class Recorder:
 
     Args:
         settings: The run's.
-        cadence: What is due when.
+        cadence: When outputs are due.
         data: The samples that the run is trained on.
         folder: The run's.
         bar: Shows the progress; disabled unless there is a terminal.
@@ -62,13 +62,13 @@ class Recorder:
         self._started = self._row_started = self._saved = time.monotonic()
         self._row_updates = state.position.critic_updates
         if not folder.last_checkpoint.exists():
-            self.save(state, folder.last_checkpoint)  # first of all, so that the run can be resumed from now on
+            self.save(state, folder.last_checkpoint)  # first, so that the run can be resumed from now on
 
     def record(self, state: TrainingState) -> None:
         """Write what is due after the last update.
 
         Raises:
-            RunFailedError: If a loss or a gradient was not finite. Nothing of the state is then written.
+            RunFailedError: If a loss or a gradient was not finite. The state is then not written.
         """
         cadence, folder, position = self._cadence, self._folder, state.position
         finished = cadence.finished(position)
@@ -96,12 +96,12 @@ class Recorder:
             path = folder.epoch_checkpoint(cadence.epochs_done(position))
             self.save(state, path)
             folder.keep_epochs(self._settings.checkpoint.keep)
-            link_checkpoint(path, folder.last_checkpoint)  # last of all: it marks training as finished
+            link_checkpoint(path, folder.last_checkpoint)  # last: it marks training as finished
         elif finished or save_now:
             self.save(state, folder.last_checkpoint)
 
     def record_stop(self, state: TrainingState) -> None:
-        """Write what a run leaves that stops before its end; the state first."""
+        """Write the outputs of a run that stops early, the state first."""
         if not self._cadence.checkpoint_due(state.position):
             require_finite(state)
             self.save(state, self._folder.last_checkpoint)
@@ -149,7 +149,7 @@ class Recorder:
             save_gif(frames, self._folder.film, FRAME_MILLISECONDS, HOLD_MILLISECONDS)
 
 
-# Names beside the progress bar, which has little room.
+# Short names for the progress bar.
 SHORT = {"critic_loss": "critic", "generator_loss": "generator", "wasserstein_estimate": "W"}
 
 

@@ -37,11 +37,11 @@ class Run:
     Attributes:
         settings: Every setting in force.
         state: New, or from a checkpoint.
-        algorithm: What the state is trained with.
-        cadence: What is due when.
+        algorithm: How the state is trained.
+        cadence: When outputs are due.
         data: The samples that it is trained on.
         real: Some of them to show, uint8, (at most 64, channels, height, width).
-        plan: What will be done, in a few lines.
+        plan: What the run will do, in a few lines.
     """
 
     settings: Settings
@@ -54,7 +54,7 @@ class Run:
 
 
 def execute(run: Run, folder: RunFolder) -> Ending:
-    """Train to the end, to ``max_minutes``, or until a signal requests a stop, and leave everything on disk.
+    """Train to the end, to ``max_minutes``, or until a signal requests a stop, and write everything to disk.
 
     Args:
         run: Its state is changed in place.

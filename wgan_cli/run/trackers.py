@@ -34,7 +34,7 @@ class CsvTracker:
     """Writes metrics.csv and timing.csv.
 
     Args:
-        folder: Where.
+        folder: The run's.
         columns: What is measured.
         keep: Rows to keep from an earlier part of the run.
     """

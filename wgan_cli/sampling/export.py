@@ -41,7 +41,7 @@ def export_generator(generator: Generator, form: str) -> tuple[bytes, float]:
             difference = float(torch.stack([(function(each) - generator(*each)).abs().max() for each in checks]).max())
     except InputError:
         raise
-    except Exception as error:  # the exporters are large and have many types of error
+    except Exception as error:  # the exporters raise many types of error
         reason = str(error).strip().partition("\n")[0][:200]
         raise InputError(
             f"this generator cannot be exported with the installed versions ({reason}); {_suggest_others(form)}"
@@ -65,7 +65,7 @@ def make_onnx(generator: Generator, examples: Sequence[Tensor]) -> tuple[bytes, 
     Raises:
         InputError: If onnxruntime, or a package that torch's exporter needs, is not installed.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # otherwise onnxruntime reports to its makers once imported
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # otherwise onnxruntime sends telemetry once imported
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it

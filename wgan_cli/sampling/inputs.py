@@ -1,4 +1,4 @@
-"""What a user asks a generator for: latents that a file holds, and classes."""
+"""The inputs that a user chooses: latents from a file, and classes."""
 
 import zipfile
 from collections.abc import Sequence

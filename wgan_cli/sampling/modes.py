@@ -1,4 +1,4 @@
-"""What ``wgan-sample`` makes of samples. Each function writes its files and returns a sentence that says so.
+"""The modes of ``wgan-sample``. Each function writes its files and returns a sentence about them.
 
 All of them take ``inputs``, the latents, float32 (N, latent_dim), and their classes, int64 (N,) or None. They raise
 ``InputError`` if ``out`` cannot be used, before they generate anything, and ``OSError`` if it cannot be written.
@@ -56,7 +56,7 @@ def write_grid(generator: Generator, inputs: Batch, out: Path, rows: Sequence[in
 def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
     """Write a folder of numbered PNGs. It appears when all of them are written."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("already exists; give a new folder, so that two sets of images do not mix")
+        raise InputError("already exists; choose a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     count = len(inputs.samples)
     digits = max(6, len(str(count - 1)))
@@ -66,7 +66,7 @@ def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
         images = (image for chunk in render(generator, *inputs) for image in to_bytes(chunk))
         for index, image in enumerate(images):
             save_png(image, partial / f"{index:0{digits}d}.png")
-        partial.replace(out)  # fails if somebody else has written there meanwhile
+        partial.replace(out)  # fails if another process has written there meanwhile
     return f"wrote {count:,} images to {out}{os.sep}"
 
 
@@ -100,7 +100,7 @@ def write_npz(generator: Generator, inputs: Batch, out: Path, seeds: Sequence[in
 def write_interpolation(
     generator: Generator, stops: Batch, out: Path, classes: Sequence[int] = (), num_images: int | None = None
 ) -> str:
-    """Write a closed path through latents: a PNG with a row for the way to each next latent, and a looping GIF.
+    """Write a closed path through latents: a PNG with a row from each latent to the next, and a looping GIF.
 
     Args:
         generator: Generates the images.

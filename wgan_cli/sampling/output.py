@@ -21,4 +21,4 @@ def make_folders(*files: Path) -> str:
     """Make the folders of files that are about to be written; return a remark if a file will be replaced."""
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
-    return " (and replaced what was there)" if any(file.exists() for file in files) else ""
+    return " (overwritten)" if any(file.exists() for file in files) else ""

@@ -18,7 +18,7 @@ FORMATS = ("PNG",)  # in the folder of a stranger, other files could reach a Pos
 def to_bytes(images: Tensor) -> Tensor:
     """Map images from [-1, 1] to 0 … 255. Values outside are clamped.
 
-    The map is fixed, with no minimum or maximum of an image in it. It inverts what training does to a dataset's images.
+    The map does not depend on an image's minimum or maximum. It inverts training's scaling of a dataset.
 
     Args:
         images: Float, any shape.
@@ -75,7 +75,7 @@ def save_gif(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold:
         milliseconds: The time of each frame.
         hold: Additional time of the last frame, in milliseconds.
     """
-    # Pillow's default way to choose colours takes a hundred times as long.
+    # Pillow's default choice of colours takes a hundred times as long.
     frames = [each if each.mode == "L" else each.quantize(method=Image.Quantize.FASTOCTREE) for each in frames]
     durations = [milliseconds] * (len(frames) - 1) + [milliseconds + hold]
     with atomic_write(path) as partial:
@@ -91,7 +91,7 @@ def read_pictures(paths: Iterable[Path], side: int) -> list[Image.Image]:
     """
     pictures: list[Image.Image] = []
     for path in paths:
-        # Pillow raises SyntaxError or ValueError for a file that begins well and is damaged further on.
+        # Pillow raises SyntaxError or ValueError for a file that is damaged after its header.
         with (
             suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
             Image.open(path, formats=FORMATS) as image,

@@ -18,7 +18,7 @@ def update_ema(average: nn.Module, generator: nn.Module, step: int) -> None:
     """Move the average towards the generator after a step.
 
     The decay grows with the steps, so that the initial weights are soon forgotten. Buffers, such as BatchNorm's running
-    statistics, are averages already and are copied.
+    statistics, are already averages and are copied.
 
     Args:
         average: Changed in place.

@@ -33,10 +33,10 @@ class Algorithm:
         loss: What each player minimises.
         constraint: How the critic is kept Lipschitz.
         schedule: How many critic updates precede each generator update.
-        rate: The share of the initial learning rates that a step, counted from 0, is trained with.
+        rate: Maps a step, counted from 0, to its share of the initial learning rates.
         batches: Real samples for the critic's updates, by critic update.
-        generator_batches: The same for the generator's updates, by step. The samples are empty unless the loss looks
-            at them; their classes are those that the generator is asked for.
+        generator_batches: The same for the generator's updates, by step. The samples are empty unless the loss needs
+            them. The generator gets their classes.
         generator_batch_size: Latents in a generator update.
         streams: All random numbers.
         autocast: Opens a context in which forward passes run in the run's precision.
@@ -54,13 +54,13 @@ class Algorithm:
 
 
 def train(state: TrainingState, algorithm: Algorithm, after_update: Callable[[TrainingState], bool]) -> None:
-    """Train until told to stop.
+    """Train until ``after_update`` returns True.
 
     The two nested loops of Algorithm 1 are one loop here, so that training can stop and resume between any two updates.
 
     Args:
         state: Changed in place. Training continues from it as if it had never stopped.
-        algorithm: What the state is trained with.
+        algorithm: How the state is trained.
         after_update: Called after each update of either player; returns whether to stop. It may look at the state but
             must not change what training does next.
 
@@ -98,7 +98,7 @@ def update_critic(state: TrainingState, algorithm: Algorithm) -> None:
 
 
 def update_generator(state: TrainingState, algorithm: Algorithm) -> None:
-    """Update the generator once, against the critic as it is."""
+    """Update the generator once, against the current critic."""
     position = state.position.step
     algorithm.streams.seed_global("generator dropout", position)
     real = algorithm.generator_batches[position]
@@ -127,7 +127,7 @@ def score(critic: nn.Module, real: Batch, fake: Batch, *, separately: bool) -> t
     """Score real and fake samples of the same classes.
 
     Both go through the critic in one call, which is faster, unless it mixes the samples of a batch: BatchNorm would
-    share its statistics between real and fake samples, and these must be free to differ.
+    share its statistics between real and fake samples, which must be free to differ.
 
     Args:
         critic: Maps samples to scores.

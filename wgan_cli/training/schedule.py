@@ -47,7 +47,7 @@ class CriticSchedule:
     warmup_every: int | None = None
 
     def generator_is_next(self, position: Position) -> bool:
-        """Return whether the critic has had its updates, so that the generator's follows."""
+        """Return whether the next update is the generator's."""
         return position.critic_updates_in_step >= self.updates_in(position.step)
 
     def updates_in(self, step: int) -> int:
@@ -74,5 +74,5 @@ class CriticSchedule:
 
 
 def _count_multiples(of: int, below: int) -> int:
-    """Count the multiples of a number, from 0 up."""
+    """Count the multiples of ``of`` from 0 to ``below`` − 1."""
     return -(-below // of)

@@ -1,6 +1,6 @@
 """Every random number of training, derived from (seed, purpose, position).
 
-Nothing here remembers what was drawn before. A resumed run therefore draws what the uninterrupted run would have drawn,
+Nothing here remembers earlier draws. A resumed run therefore draws what the uninterrupted run would have drawn,
 and code that only looks, such as a grid, cannot change what training draws next.
 """
 
