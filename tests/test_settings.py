@@ -52,7 +52,7 @@ def test_what_a_resumed_run_may_change_exists() -> None:
         ("ema", "yes", "ema=yes: must be true or false"),
         ("log", {"evry": 1}, "log.evry: no such setting"),
         ("log", {"every": 0}, "log.every=0"),
-        ("log", {}, "log.every=null: is missing; must be a whole number of at least 1"),
+        ("log", {}, "log.every=null: is missing; must be a whole number from 1 to 1000000000"),
         ("n_critc", 5, "n_critc: no such setting (did you mean n_critic?)"),
         ("loss", "hinge", "loss=hinge: must be a group of settings"),
         ("clip_value", -0.1, "clip_value=-0.1: must be a number above 0 or null"),

@@ -15,8 +15,7 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if (pat
 
 GROUPS = ("dataset", "generator", "critic", "loss", "constraint", "optimizer", "experiment")  # each has options
 Part = dict[str, Any]  # ``name``, which chooses the part, and the settings that the part declares
-AtLeastOne = Annotated[int, Range(1)]
-Length = Annotated[int, Range(1, 10**9)]  # of a run, so that every count in it stays far below 2**63
+Count = Annotated[int, Range(1, 10**9)]  # so that every number in a run stays far below 2**63
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 
@@ -24,7 +23,7 @@ Seed = Annotated[int, Range(0, 2**63 - 1)]
 class Every:
     """An interval, in steps or in epochs."""
 
-    every: AtLeastOne
+    every: Count
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class CheckpointEvery(Every):
     """How often the state is saved, in epochs and in minutes, and how many of the epochs' files are kept."""
 
     every_minutes: Annotated[float, Range(above=0)] | None
-    keep: AtLeastOne | None
+    keep: Count | None
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,21 @@ class DatasetUse:
 class CriticWarmup:
     """More critic updates in the first steps, and at regular intervals after them."""
 
-    updates: AtLeastOne
+    updates: Count
     steps: Annotated[int, Range(0)] = 0
-    every: AtLeastOne | None = None
+    every: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of ``wgan-train``. ``conf/train.yaml`` explains them and gives the defaults."""
 
-    epochs: Length
-    max_steps: Length | None
+    epochs: Count
+    max_steps: Count | None
     max_minutes: Annotated[float, Range(above=0)] | None
-    batch_size: AtLeastOne
-    generator_batch_size: AtLeastOne | None
-    n_critic: AtLeastOne
+    batch_size: Count
+    generator_batch_size: Count | None
+    n_critic: Count
     critic_warmup: CriticWarmup | None
     clip_value: Annotated[float, Range(above=0)] | None
     ema: bool

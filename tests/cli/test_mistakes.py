@@ -26,20 +26,24 @@ COMPOSITION = {
     "+epochs=3": ("epochs: already exists; leave out the +",),
     "dataset.root='???'": ("dataset.root: must be set, as dataset.root=...",),
     "epochs='${nope}'": ("'nope' not found",),
+    "~epochs": ("~epochs: a setting cannot be deleted; leave it out for its default",),
+    "'+hydra.callbacks.x={_target_: nope.Nope}'": ("Error locating target 'nope.Nope'\n",),
 }
 GRAMMAR = {
     "--n_critic 5": ("--n_critic: no such flag; write a setting as key=value: n_critic=...",),
     "''": ("'' is not a setting; write it as key=value",),
-    "optimizer.betas=[0.5": ("'optimizer.betas=[0.5' is not a setting; check its quotes and brackets",),
+    "optimizer.betas=[0.5": ("'optimizer.betas=[0.5' is not a setting; check its signs, quotes and brackets",),
     "--mutlirun": ("--mutlirun: no such flag (did you mean --multirun?)",),
+    "epochs==3": ("'epochs==3' is not a setting; check its signs",),
     "--resolve": ("--resolve and --package need --cfg",),
     "-m --cfg job": ("--multirun and --cfg cannot be combined",),
     "--shell-completion": ("--shell-completion needs install=SHELL",),
     "--config-dir nope": ("--config-dir nope: no such folder",),
     "hydra.sweep.dir=x out=y": ("hydra.sweep.dir: set the folder with out=FOLDER",),
+    "hydra.output_subdir=x": ("hydra.output_subdir: set the folder with out=FOLDER",),
 }
 VALUES = {
-    "n_critic=0": ("n_critic=0: must be a whole number of at least 1",),
+    "n_critic=0": ("n_critic=0: must be a whole number from 1 to 1000000000",),
     "optimizer=adam optimizer.betas=[0.5]": ("optimizer.betas=[0.5]: must be a list of 2",),
     "critic_warmup='{updates: 3}'": ("has no effect without steps or every",),
     "batch_size=41": ("batch_size=41: must be at most 40, the number of training images",),
@@ -51,14 +55,16 @@ VALUES = {
 SWEEPS = {
     "-m loss=wasserstein,hing": ("loss=hing: no such option (did you mean hinge?)",),
     "hydra.mode=MULTIRUN loss='glob(x*)'": ("loss=glob(x*): matches no option",),
-    "-m n_critic=0,-1": ("n_critic=0: must be a whole number of at least 1",),
+    "-m n_critic=0,-1": ("n_critic=0: must be a whole number from 1 to 1000000000",),
     "-m seed=1,2 out=a,b": ("out: must be one folder",),
+    "-m seed=1,2 'out=runs/${seed}'": ("out: must be one folder",),
     "-m seed=1,2 out=text/sweep": ("out=text/sweep: cannot be used (Not a directory)",),
 }
 PLACES = {
     "dataset.root=nope": ("dataset.root=nope: no such folder",),
     "dataset.root=bad": ("dataset.root=bad: 2 of 2 images cannot be read", "a.png", "not an image"),
     "dataset=mnist dataset.root=nope": ("dataset.root=nope: MNIST is missing, and the download failed",),
+    "out=text": ("out=text: is a file",),
     "out=text/run": ("out=text/run: cannot be used (Not a directory)",),
     "out=\"'~nobody_of_that_name'\"": ("out=~nobody_of_that_name: is not a path",),
 }
@@ -67,6 +73,10 @@ OWN_OPTIONS = {
     "--config-dir=mine optimizer=slow": ("optimizer.rate: no such setting", "learning_rate"),
     "--config-dir=mine dataset=broken": ("mine/dataset/broken.yaml, line 2: expected the node content",),
     "--config-dir=mine experiment=nested": ("must start with the line '# @package _global_'",),
+    "--config-dir=mine experiment=mapping": ("'experiment/mapping', defaults must be a list",),
+    "--config-dir=mine experiment=endless": ("an option's defaults lead back to the option itself",),
+    "--config-dir=mine experiment=twice": ("loss: an option is chosen in two files; write '- override /loss: ...'",),
+    "--config-dir=folders loss=odd": ("--config-dir folders: folders/loss/odd.yaml cannot be read (Is a directory)",),
     "--config-dir=latin1 experiment=a": ("--config-dir latin1: latin1/experiment/a.yaml is not UTF-8 text",),
 }
 RESUMED = {
@@ -115,6 +125,10 @@ def world(runs: FinishedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mine/optimizer/slow.yaml": "name: adam\nrate: 1\n",
         "mine/dataset/broken.yaml": "name: [\n",
         "mine/experiment/nested.yaml": "epochs: 3\n",
+        "mine/experiment/mapping.yaml": "# @package _global_\ndefaults: {loss: hinge}\n",
+        "mine/experiment/endless.yaml": "# @package _global_\ndefaults: [/experiment: endless]\n",
+        "mine/experiment/twice.yaml": "# @package _global_\ndefaults: [/loss: hinge]\n",
+        "folders/loss/odd.yaml/text": "",
         "latin1/experiment/a.yaml": "# @package _global_  Ä\n",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

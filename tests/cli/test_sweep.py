@@ -96,8 +96,8 @@ def test_a_sweep_that_was_stopped(tiny: tuple[str, ...], tmp_path: Path) -> None
 def test_a_dry_run_of_a_sweep(tmp_path: Path) -> None:
     """The folders that are printed are those of the jobs, here named after their settings. Nothing is left."""
     words = ("-m", "seed=1,2", "dataset.limit=70", "dry_run=true", "hydra.sweep.subdir=${hydra.job.override_dirname}")
-    said = run("wgan-train", *words, "out='~/sweep'", "resume=auto", cwd=tmp_path)  # this folder is also the home
-    folders = [f"{tmp_path}/sweep/dataset.limit=70,dry_run=True,seed={seed}" for seed in (1, 2)]
+    said = run("wgan-train", *words, "out='~/new/sweep'", "resume=auto", cwd=tmp_path)  # this folder is also the home
+    folders = [f"{tmp_path}/new/sweep/dataset.limit=70,dry_run=True,seed={seed}" for seed in (1, 2)]
     assert re.findall(r"results +(.*)", said.out) == folders
     assert tree(tmp_path) == {}
 

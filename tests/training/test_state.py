@@ -108,6 +108,14 @@ def test_training_is_reproducible_and_the_seed_matters(recipe: str) -> None:
     assert train_with(1) != train_with(2)
 
 
+@pytest.mark.parametrize("player", ["generator", "critic"])
+def test_an_optimizer_without_tensors_is_refused_after_updates(player: str) -> None:
+    saved = train_for(make_state(optimizer="adam"), make_algorithm(), 7)
+    tensors = {name: value for name, value in saved.tensors().items() if not name.startswith(f"{player}_optimizer.")}
+    with pytest.raises(ValueError, match=r"the optimizer has tensors for 0 parameters after 5 updates"):
+        make_state(optimizer="adam").load(tensors, saved.counts())
+
+
 def test_an_optimizer_keeps_its_settings_and_the_layout_of_its_parameters() -> None:
     """A checkpoint does not set the learning rate, and fused kernels need slots in the layout of their parameter."""
     saved = train_for(make_state("dcgan", "adam", learning_rate=0.5), make_algorithm(), 7)

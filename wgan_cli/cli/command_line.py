@@ -104,6 +104,8 @@ def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
             file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(f"--config-dir {flags.config_dir}: {file} is not UTF-8 text ({error})") from error
+        except OSError as error:
+            raise UsageError(f"--config-dir {flags.config_dir}: {file} cannot be read ({error.strerror})") from error
     if flags.shell_completion and not {"install", "uninstall", "query"} & {word.partition("=")[0] for word in settings}:
         raise UsageError("--shell-completion needs install=SHELL, uninstall=SHELL or query=SHELL")
     modes = [mode for mode in INSTEAD_OF_A_RUN if getattr(flags, mode)]
@@ -112,11 +114,13 @@ def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
 
 
 def _check_options(line: CommandLine) -> None:
-    """Refuse several values without a sweep, Hydra's folders, and options that are not names, such as loss=null."""
+    """Refuse several values without a sweep, Hydra's folders, deletions, and options that are not names."""
     for override in line.overrides:
         group, word = override.key_or_group, override.input_line
-        if group in ("hydra.run.dir", "hydra.sweep.dir"):
+        if group in ("hydra.run.dir", "hydra.sweep.dir", "hydra.output_subdir"):
             raise UsageError(f"{group}: set the folder with out=FOLDER")
+        if override.is_delete() and group.partition(".")[0] != "hydra":
+            raise UsageError(f"{word}: a setting cannot be deleted; leave it out for its default")
         if override.is_sweep_override() and not (line.is_sweep or line.flags.help):
             hints = ["for a sweep, add -m"] if line.command == "train" else []
             hints += [] if group in GROUPS else [f"for a list, write {group}=[{(word or '').partition('=')[2]}]"]
@@ -125,8 +129,6 @@ def _check_options(line: CommandLine) -> None:
             continue
         if override.is_add():
             raise UsageError(f"{word}: {group} already has an option; leave out the +")
-        if override.is_delete():
-            continue
         several = override.value_type in (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
         values = list(override.sweep_iterator()) if several else [override.value()]
         if not all(isinstance(value, str | QuotedString | Glob) for value in values):

@@ -4,16 +4,17 @@ import copy
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from wgan_cli.cli.command_line import CommandLine, read_key
-from wgan_cli.errors import quote_for_hydra
+from wgan_cli.errors import UsageError, quote_for_hydra
 from wgan_cli.settings import CONF_DIR
 
 Task = Callable[[DictConfig], None]
@@ -28,17 +29,44 @@ def run_with_hydra(line: CommandLine, task: Task, *settings: str) -> None:
         *settings: More settings, which replace those of the command line.
 
     Raises:
-        HydraException: If the configuration cannot be composed.
+        HydraException, OmegaConfBaseException, UsageError: If the configuration cannot be composed.
         Exception: The task's error; in a sweep, that of the first failed job.
     """
+    composing = ExitStack()
+
+    def run_task(config: DictConfig) -> None:
+        composing.close()
+        task(config)
+
     sys.argv[1:] = line.for_hydra(settings)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
-    run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=line.command)(task)
+    run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=line.command)
     try:
-        with redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
-            run()
+        with composing, redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
+            if line.is_sweep:  # its jobs, perhaps in other processes, have been composed once
+                run(task)()
+            else:
+                composing.enter_context(_refuse_malformed_options())
+                run(run_task)()
     except SystemExit as error:
         raise SystemExit(2 if error.code == 1 else error.code) from None  # Hydra itself exits only for mistakes
+
+
+@contextmanager
+def _refuse_malformed_options() -> Iterator[None]:
+    """Explain errors of Hydra's that have no type of their own.
+
+    Raises:
+        UsageError: In place of such an error.
+    """
+    try:
+        yield
+    except OmegaConfBaseException:
+        raise
+    except RecursionError as error:
+        raise UsageError("an option's defaults lead back to the option itself") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 class _WithoutHydrasLine:
@@ -67,11 +95,15 @@ def compose_config(line: CommandLine, settings: Sequence[str] | None = None) -> 
     Args:
         line: The command line, with the folder of the options.
         settings: Replace the settings of the command line.
+
+    Raises:
+        HydraException, OmegaConfBaseException, UsageError: If it cannot be composed.
     """
     words = list(line.settings if settings is None else settings)
     if line.flags.config_dir is not None:
         words.append(f"hydra.searchpath=[{quote_for_hydra(f'file://{line.flags.config_dir.resolve()}')}]")
-    config = compose(line.flags.config_name, words, return_hydra_config=True)
+    with _refuse_malformed_options():
+        config = compose(line.flags.config_name, words, return_hydra_config=True)
     let_command_line_win(config, line.flags.config_name, words)
     return config
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from wgan_cli.errors import InputError, RunFailedError, as_typed, describe_os_error, make_printable, suggest
 from wgan_cli.settings import GROUPS
@@ -68,6 +68,12 @@ def _explain(error: BaseException) -> str:
         return RECIPE_WITHOUT_PACKAGE
     if match := re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text):
         return f"{match[1]}: no such group; must be one of {', '.join(GROUPS)}"
+    if match := re.match(r"Multiple values for (\S+)\. ", text):
+        return f"{match[1]}: an option is chosen in two files; write '- override /{match[1]}: ...' in the recipe"
+    if isinstance(error, InterpolationResolutionError) and error.full_key:
+        return f"{error.full_key}: {text.partition(chr(10))[0]}"
+    if isinstance(error, InstantiationException):
+        return text.partition(", set env var HYDRA_FULL_ERROR=1")[0]
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: must be set, as {error.full_key}=..."
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
@@ -79,9 +85,9 @@ def _explain(error: BaseException) -> str:
 
 def _explain_syntax(override: str) -> str:
     key, equals, value = override.partition("=")
-    if re.fullmatch(r"[\w.]+", key, re.ASCII) and equals and value and not set(value) & set("\"'[]{}\\\n"):
+    if re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[^=\"'\[\]{}\\\n][^\"'\[\]{}\\\n]*", value):
         return f"quote a value with special characters twice: {as_typed(key, value)}"
-    return "check its quotes and brackets" if equals else "write it as key=value, such as n_critic=5"
+    return "check its signs, quotes and brackets" if equals else "write it as key=value, such as n_critic=5"
 
 
 def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
@@ -97,7 +103,7 @@ def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     known = sorted(name for name in settings if name not in ("hydra", "name"))
     prefix, _, name = key.rpartition(".")
     if prefix and not known and "." not in prefix and prefix not in GROUPS:
-        return f"{key}: {prefix} is null and has no settings; set all of it, as {prefix}={{{name}: ...}}"
+        return f"{key}: {prefix} has no settings; set all of it, as {prefix}={{{name}: ...}}"
     meant = suggest(name, known) or _suggest_elsewhere(name, settings)
     where = f" in {prefix}" if prefix else ""
     return f"{key}: no such setting{where}{meant}" + (f"; must be one of {', '.join(known)}" if known else "")

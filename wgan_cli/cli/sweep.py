@@ -14,7 +14,7 @@ from hydra.core.utils import env_override
 from omegaconf import DictConfig
 
 from wgan_cli.cli.command_line import CommandLine
-from wgan_cli.cli.compose import compose_config, initialize_hydra, run_with_hydra, to_plain
+from wgan_cli.cli.compose import compose_config, find_fixed_folder, initialize_hydra, run_with_hydra, to_plain
 from wgan_cli.cli.explain import BUG, explain, get_exit_code
 from wgan_cli.errors import SettingError, UsageError, as_typed, blame, quote_for_hydra
 from wgan_cli.files import parse_path
@@ -34,6 +34,7 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
         SystemExit: With the exit code of the first failed job, after all have run.
     """
     folder = check_sweep(line)
+    parents = [parent for parent in folder.parents if not parent.exists()]
     _collect_failures(folder)  # discards those of an earlier, stopped attempt
 
     def job(config: DictConfig) -> None:
@@ -61,7 +62,7 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
         if not failures:
             raise  # not the error of a job
     finally:
-        _remove_if_unused(folder)
+        _remove_if_unused(folder, parents)
     if failures:
         log.error("%d of the jobs failed:\n%s", len(failures), "\n".join(text for _, text in failures))
         raise SystemExit(failures[0][0])
@@ -82,8 +83,6 @@ def check_sweep(line: CommandLine) -> Path:
     with initialize_hydra(line):
         values = []
         for override in swept:
-            if override.key_or_group == "out":
-                raise UsageError("out: must be one folder; each job gets a numbered folder in it")
             if not override.is_discrete_sweep():
                 raise UsageError(f"{override.input_line}: must list its values, such as n_critic=1,2")
             override.config_loader = GlobalHydra.instance().config_loader()  # for glob(*)
@@ -91,14 +90,18 @@ def check_sweep(line: CommandLine) -> Path:
             if not values[-1]:
                 raise UsageError(f"{override.input_line}: matches no option")
         mistakes: list[SettingError] = []
+        folders = set()
         count = max(map(len, values), default=1)
         for index in range(count):
             config = compose_config(line, [*fixed, *(words[min(index, len(words) - 1)] for words in values)])
+            folders.add(find_fixed_folder(config))
             try:
                 with env_override(config.hydra.job.env_set):
                     bind(Settings, to_plain(config))
             except SettingError as error:  # this job will fail, but others may not
                 mistakes.append(error)
+        if len(folders) > 1:
+            raise UsageError("out: must be one folder; each job gets a numbered folder in it")
         if len(mistakes) == count:
             raise mistakes[0]
         with blame("out", config.out):
@@ -125,15 +128,16 @@ def _collect_failures(folder: Path) -> list[tuple[int, str]]:
     return found
 
 
-def _remove_if_unused(folder: Path) -> None:
-    """Remove the folder of a sweep if no job left anything in it, as in a dry run."""
+def _remove_if_unused(folder: Path, parents: list[Path]) -> None:
+    """Remove the folder of a sweep, and its new parents, if no job left anything in it, as in a dry run."""
     with suppress(OSError):
         for job in folder.iterdir():
             with suppress(OSError):  # not a folder, or not empty
                 job.rmdir()
         if [path.name for path in folder.iterdir()] == ["multirun.yaml"]:
             (folder / "multirun.yaml").unlink()
-            folder.rmdir()
+            for path in (folder, *parents):
+                path.rmdir()
 
 
 def _format_resume(line: CommandLine, folder: Path) -> str:

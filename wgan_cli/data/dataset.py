@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wgan_cli.parameters import Range
-from wgan_cli.settings import AtLeastOne
+from wgan_cli.settings import Count
 
 ImageSize = Annotated[int, Range(8, 256)]
 Channels = Literal[1, 3]
-Limit = AtLeastOne | None
+Limit = Count | None
 SAMPLES = ((torch.uint8, 4), (torch.float32, 2))  # type and number of dimensions of images and of points
 
 
@@ -29,9 +29,9 @@ class DataSpec:
         fingerprint: A digest of all training samples and their labels.
     """
 
-    shape: Annotated[tuple[AtLeastOne, ...], Range(1, 3)]
-    num_classes: AtLeastOne | None
-    count: AtLeastOne
+    shape: Annotated[tuple[Count, ...], Range(1, 3)]
+    num_classes: Count | None
+    count: Count
     fingerprint: str
 
 

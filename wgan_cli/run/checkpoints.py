@@ -70,7 +70,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         RunFailedError: If it cannot be written. The file at ``path`` is then the old one, or the complete new one.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    # Copies, because safetensors refuses tied weights, which share their memory.
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in checkpoint.tensors.items()}
     parts = {
         "config": checkpoint.config,
         "data": asdict(checkpoint.data),

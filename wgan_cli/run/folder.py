@@ -89,9 +89,11 @@ class RunFolder:
             words: The settings on the command line.
 
         Raises:
-            InputError: If the folder contains a run, or another process writes to it.
+            InputError: If it is a file, contains a run, or another process writes to it.
             OSError: If it cannot be written.
         """
+        if self.path.is_file():
+            raise InputError("is a file")
         self.path.mkdir(parents=True, exist_ok=True)
         with self._lock_folder():
             if self.metrics.exists() or self.checkpoints():

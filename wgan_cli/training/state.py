@@ -107,8 +107,9 @@ class TrainingState:
         unused = dict(tensors)
         for player, network in self._networks().items():
             load_weights(network, take(unused, f"{player}."))
+        updates = {"generator": position.step, "critic": position.critic_updates}
         for player, network, optimizer in self._optimizers():
-            _load_slots(optimizer, network, take(unused, f"{player}_optimizer."))
+            _load_slots(optimizer, network, take(unused, f"{player}_optimizer."), updates[player])
         sums = take(unused, "means.")
         if unused or sums.keys() != counts["means"].keys():
             raise ValueError(f"unknown tensors or means: {', '.join([*unused, *sums, *counts['means']][:3])}")
@@ -147,14 +148,15 @@ def find_slots(optimizer: Optimizer) -> dict[str, bool]:
     return {name: not value.dim() for name, value in probe.state[parameter].items() if isinstance(value, Tensor)}
 
 
-def _load_slots(optimizer: Optimizer, network: nn.Module, saved: dict[str, Tensor]) -> None:
+def _load_slots(optimizer: Optimizer, network: nn.Module, saved: dict[str, Tensor], updates: int) -> None:
     """Load what an optimizer stores for its parameters: all slots of a parameter, or none if it never changed it.
 
     A slot gets the memory layout of its parameter, as the optimizer itself would have made it: fused kernels rely on
     that.
 
     Raises:
-        ValueError: If a slot is missing, unknown, or of another shape or type.
+        ValueError: If a slot is missing, unknown, or of another shape or type, or if the optimizer made updates and
+            has no slots, or the reverse.
     """
     expected = find_slots(optimizer)
     unused, state = dict(saved), {}
@@ -170,6 +172,8 @@ def _load_slots(optimizer: Optimizer, network: nn.Module, saved: dict[str, Tenso
             state[index] = found
     if unused:
         raise ValueError(f"unknown optimizer tensors: {', '.join(sorted(unused)[:3])}")
+    if bool(state) != bool(expected and updates):
+        raise ValueError(f"the optimizer has tensors for {len(state)} parameters after {updates:,} updates")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
