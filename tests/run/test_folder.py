@@ -41,6 +41,7 @@ def test_a_run_is_never_overwritten(earlier: str, tmp_path: Path) -> None:
         pass
     assert (tmp_path / earlier).read_text() == "earlier"
     assert not (tmp_path / "config.yaml").exists()
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_folder_in_which_nothing_was_saved_is_used_again(tmp_path: Path) -> None:
@@ -67,6 +68,7 @@ def test_only_one_process_writes_to_a_folder(tmp_path: Path) -> None:
 def test_half_written_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:
     folder = start(tmp_path)
     (tmp_path / "mine").mkdir()
+    folder.film.parent.mkdir(exist_ok=True)
     own = [folder.log, folder.sample("real"), folder.last_checkpoint]
     half = [path.with_name(f".{path.name}.77.partial") for path in own]
     kept = [folder.log, folder.sample("real"), tmp_path / "notes.partial", tmp_path / "mine/.a.77.partial"]

@@ -122,8 +122,6 @@ class RunFolder:
             _require_own(place, place.is_dir(), "folder")
         with self._lock_folder():
             self._delete_partial_files()
-            for place in (self.last_checkpoint, self.film):
-                place.parent.mkdir(exist_ok=True)
             yield
 
     def require_checkpoints(self) -> None:
@@ -155,8 +153,8 @@ class RunFolder:
 
     @contextmanager
     def _lock_folder(self) -> Iterator[None]:
-        """Hold a lock, which the system releases when the process ends, however it ends."""
-        lock = FileLock(self.lock, blocking=False)
+        """Hold a lock, which the system releases when the process ends. A refusal leaves no new file."""
+        is_new, lock = not self.lock.exists(), FileLock(self.lock, blocking=False)
         try:
             lock.acquire()
         except Timeout:
@@ -165,6 +163,10 @@ class RunFolder:
             raise InputError(f"is on a file system without locks ({error})") from error
         try:
             yield
+        except InputError:
+            if is_new:  # a refused command leaves nothing
+                self.lock.unlink()
+            raise
         finally:
             lock.release()
 

@@ -78,6 +78,7 @@ def execute(run: Run, folder: RunFolder) -> Ending:
 
     with heed_signals() as request, _show_progress(run) as bar:
         recorder = Recorder(run.settings, run.cadence, run.data, folder, bar, measures, trackers, run.state)
+        folder.film.parent.mkdir(exist_ok=True)
         save_png(make_grid(run.real), folder.sample("real"))
 
         def record(state: TrainingState) -> bool:
