@@ -20,12 +20,10 @@ def numbered(count: int) -> Tensor:
     return torch.cat([left, 255 - left], dim=3)
 
 
-def make_batches(
-    samples: Tensor, batch_size: int = BATCH, seed: int = 0, flips: bool = False, **options: Any
-) -> Batches:
+def make_batches(samples: Tensor, batch_size: int = BATCH, seed: int = 0, flips: bool = False, **more: Any) -> Batches:
     streams = Streams(seed, CPU)
     flip = partial(streams.at, "critic flips") if flips else None
-    return Batches(samples, batch_size, CPU, partial(streams.at, "critic images"), flip=flip, **options)
+    return Batches(samples, batch_size, CPU, partial(streams.at, "critic images"), flip=flip, **more)
 
 
 def numbers(batch: Batch) -> list[int]:
@@ -42,14 +40,16 @@ def list_epoch(batches: Batches, epoch: int) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [4, 12, 13, 15])
-def test_an_epoch_has_each_image_at_most_once_and_drops_the_last_partial_batch(count: int) -> None:
-    batches = make_batches(numbered(count))
+def test_an_epoch_has_each_image_at_most_once_with_its_label_and_no_partial_batch(count: int) -> None:
+    batches = make_batches(numbered(count), labels=torch.arange(count) * 7)
     assert batches.per_epoch == count // BATCH
     for epoch in range(5):
         seen = list_epoch(batches, epoch)
         assert len(seen) == len(set(seen)) == count // BATCH * BATCH
         assert set(seen) <= set(range(count))
-    assert all(len(batches[position].samples) == BATCH for position in range(3 * batches.per_epoch))
+    for position in (*range(3 * batches.per_epoch), 0, 2, 2):
+        assert list_classes(batches[position]) == [7 * number for number in numbers(batches[position])]
+        assert len(batches[position].samples) == BATCH
 
 
 def test_epochs_do_not_always_drop_the_same_images() -> None:
@@ -59,39 +59,32 @@ def test_epochs_do_not_always_drop_the_same_images() -> None:
 
 
 def test_orders_differ_between_epochs_and_seeds() -> None:
-    orders = {
-        tuple(list_epoch(make_batches(numbered(40), seed=seed), epoch)) for seed in range(3) for epoch in range(4)
-    }
+    shuffled = [make_batches(numbered(40), seed=seed) for seed in range(3)]
+    orders = {tuple(list_epoch(batches, epoch)) for batches in shuffled for epoch in range(4)}
     assert len(orders) == 12
     assert tuple(range(40)) not in orders
 
 
-def test_random_access_equals_sequential_access() -> None:
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_batch_depends_on_its_position_and_changing_it_changes_nothing_else(flips: bool) -> None:
     images = uint8_images(14)
-    sequential = make_batches(images, flips=True)
+    before, stream = images.clone(), torch.get_rng_state()
+    sequential, jumping = make_batches(images, flips=flips), make_batches(images, flips=flips)
     expected = [sequential[position].samples.clone() for position in range(9)]
-    jumping = make_batches(images, flips=True)
     for position in (8, 0, 7, 7, 1, 6, 2, 5, 3, 4, 0, 8):
-        assert torch.equal(jumping[position].samples, expected[position])
-        assert torch.equal(make_batches(images, flips=True)[position].samples, expected[position])
-
-
-def test_writing_to_a_batch_changes_nothing_else() -> None:
-    images = uint8_images(14)
-    before, batches = images.clone(), make_batches(images)
-    kept = batches[0].samples.clone()
-    batches[0].samples.zero_()
-    assert torch.equal(batches[0].samples, kept)
+        for batches in (jumping, make_batches(images, flips=flips)):
+            samples = batches[position].samples
+            assert torch.equal(samples, expected[position])
+            samples.zero_()
     assert torch.equal(images, before)
+    assert torch.equal(torch.get_rng_state(), stream)
 
 
 def test_every_value_maps_exactly_and_back() -> None:
     """The map is fixed, 0 → −1 and 255 → 1, whatever the minimum and maximum of a batch."""
     images = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
     batch = make_batches(images, 256)[0].samples.flatten().sort().values
-    assert batch.dtype == torch.float32
-    assert batch[0] == -1
-    assert batch[255] == 1
+    assert (batch.dtype, batch[0], batch[255]) == (torch.float32, -1, 1)
     assert torch.equal(((batch + 1) * 127.5).round().to(torch.uint8), torch.arange(256, dtype=torch.uint8))
     # Two float32 operations on numbers up to 2: each rounds by at most 2⁻²⁴ of 2.
     np.testing.assert_allclose(batch.double().numpy(), np.arange(256) / 127.5 - 1, rtol=0, atol=2 * 2**-23)
@@ -110,7 +103,7 @@ def test_images_are_channels_last(channels: int) -> None:
     assert all(tuple(image.flatten().tolist()) in source for image in ((batch + 1) * 127.5).round().to(torch.uint8))
 
 
-def test_points_are_given_as_they_are() -> None:
+def test_points_are_given_as_they_are_with_their_labels() -> None:
     points = torch.randn(14, 2) * 100
     batches = make_batches(points, labels=torch.arange(14))
     for position in range(6):
@@ -119,20 +112,8 @@ def test_points_are_given_as_they_are() -> None:
         assert torch.equal(samples, points[classes])
 
 
-def test_the_global_stream_is_left_alone() -> None:
-    before = torch.get_rng_state()
-    make_batches(numbered(8), flips=True)[0]
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_labels_stay_with_their_images() -> None:
-    batches = make_batches(numbered(13), labels=torch.arange(13) * 7)
-    for position in (0, 5, 2, 11, 2):
-        assert list_classes(batches[position]) == [7 * number for number in numbers(batches[position])]
-
-
 @pytest.mark.parametrize("samples", [numbered(13), torch.zeros(13, 2)])
-@pytest.mark.parametrize("labels", [torch.arange(13), None])
+@pytest.mark.parametrize("labels", [torch.arange(13) * 7, None])
 def test_batches_without_samples_have_the_same_classes(samples: Tensor, labels: Tensor | None) -> None:
     full = make_batches(samples, labels=labels)
     empty = make_batches(samples, labels=labels, flips=True, with_samples=False)
