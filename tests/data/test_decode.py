@@ -14,14 +14,12 @@ from wgan_cli.errors import InputError
 SIZE = 16
 
 
-def load_one(folder: Path, channels: int = 3, size: int = SIZE) -> np.ndarray:
+def load_one(folder: Path, channels: int = 3, size: int = SIZE) -> Any:
     """Load the one file of a folder."""
     images, readable = load_images(folder, [path.name for path in folder.iterdir()], size, channels)
-    assert images.shape == (1, channels, size, size)
-    assert images.dtype == np.uint8
+    assert (images.shape, images.dtype) == ((1, channels, size, size), np.uint8)
     assert readable.tolist() == [True]
-    first: np.ndarray = images[0]
-    return first
+    return images[0]
 
 
 def save_palette(path: Path) -> None:
@@ -43,13 +41,9 @@ def save_alpha(path: Path) -> None:
         ("a.png", "RGB", RED, RED, 0),
         ("a.PNG", "L", 90, (90, 90, 90), 0),
         ("a.png", "1", 1, (255, 255, 255), 0),
-        ("a.png", "LA", (90, 255), (90, 90, 90), 0),
-        ("a.png", "RGBA", (*RED, 255), RED, 0),
         ("a.png", "RGBA", (0, 0, 0, 0), (255, 255, 255), 0),
         ("a.png", "RGBA", (200, 0, 100, 51), (244, 204, 224), 1),
         ("a.png", "LA", (0, 51), (204, 204, 204), 1),
-        ("a.png", "I;16", 257 * 100, (100, 100, 100), 0),
-        ("a.tif", "I;16", 257 * 100, (100, 100, 100), 0),
         ("a.tif", "I;16B", 257 * 100, (100, 100, 100), 0),
         ("a.TIFF", "I", 257 * 100, (100, 100, 100), 0),
         ("a.tif", "CMYK", (0, 255, 255, 0), (255, 0, 0), 0),
@@ -75,13 +69,7 @@ def test_every_format_and_mode_shows_its_color(
 
 @pytest.mark.parametrize(
     ("name", "write"),
-    [
-        ("a.png", save_palette),
-        ("a.gif", save_palette),
-        ("a.png", save_alpha),
-        ("a.webp", save_alpha),
-        ("a.tif", save_alpha),
-    ],
+    [("a.png", save_palette), ("a.gif", save_palette), ("a.webp", save_alpha), ("a.tif", save_alpha)],
 )
 def test_transparent_pixels_become_white(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path / name)
@@ -104,19 +92,12 @@ def test_a_ramp_of_16_bits_is_not_clipped(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_one(tmp_path, channels=1, size=256)[0], (ramp / 257).round())
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [("a.gif", {}), ("a.jpg", {"format": "MPO"}), ("a.tif", {})],  # some cameras write MPO
-)
-def test_the_first_of_several_pictures_counts(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.gif", "a.mpo", "a.tif"])  # some cameras write MPO
+def test_the_first_of_several_pictures_counts_and_the_content_decides(name: str, tmp_path: Path) -> None:
     first, second = Image.new("RGB", (20, 24), RED), Image.new("RGB", (20, 24), "blue")
-    first.save(tmp_path / name, save_all=True, append_images=[second], **options)
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    (tmp_path / name).rename(tmp_path / "a.bmp")  # whatever the extension
     assert np.abs(load_one(tmp_path)[:, 8, 8].astype(int) - RED).max() <= 3
-
-
-def test_the_content_decides_and_not_the_extension(tmp_path: Path) -> None:
-    save(tmp_path / "a.bmp").rename(tmp_path / "a.jpg")
-    assert load_one(tmp_path)[:, 8, 8].tolist() == list(RED)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
@@ -134,9 +115,7 @@ def test_exif_orientation_is_applied(orientation: int, clockwise: tuple[int, ...
 
 
 @pytest.mark.parametrize(("size", "middle"), [((48, 16), (16, 0, 32, 16)), ((16, 40), (0, 12, 16, 28))])
-def test_the_centre_is_cropped_at_full_height_or_width(
-    size: tuple[int, int], middle: tuple[int, int, int, int], tmp_path: Path
-) -> None:
+def test_the_centre_is_cropped_at_full_height_or_width(size: Any, middle: Any, tmp_path: Path) -> None:
     image = Image.new("L", size, 0)
     pattern = np.random.default_rng(0).integers(256, size=(16, 16), dtype=np.uint8)
     image.paste(Image.fromarray(pattern), middle)
@@ -179,7 +158,7 @@ def test_decompression_bombs_are_not_decoded(
 
 
 def test_images_are_in_the_order_of_the_paths_and_unreadable_ones_are_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for value in (10, 20, 30):
         save(tmp_path / "sub" / f"{value}.png", value, "L")
@@ -192,6 +171,7 @@ def test_images_are_in_the_order_of_the_paths_and_unreadable_ones_are_named(
         assert readable.dtype == np.bool_
         assert images[:, 0, 0, 0].tolist() == [30, 10]
         assert [message.startswith(expected) for message in caplog.messages] == [True]
+    assert len(decoded) == 4
 
 
 def test_every_kind_of_unreadable_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -214,14 +194,14 @@ def test_every_kind_of_unreadable_file_is_left_out(tmp_path: Path, caplog: pytes
     assert caplog.messages[0].endswith(" and 2 more")
 
 
-def test_images_of_which_none_is_readable_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^1 of 1 images cannot be read: 'gone\.png' \(No such file"):
-        load_images(tmp_path, ["gone.png"], 8, 1)
-
-
-def test_missing_files_are_told_apart_in_the_cache(tmp_path: Path) -> None:
+def test_missing_files_are_told_apart_in_the_cache_and_found_later(tmp_path: Path) -> None:
+    (tmp_path / "b.png").symlink_to(tmp_path / "late.png")
+    with pytest.raises(InputError, match=r"^1 of 1 images cannot be read: 'b\.png' \(No such file"):
+        load_images(tmp_path, ["b.png"], 8, 1)
     save(tmp_path / "a.png", 10, "L")
     for paths in (["a.png", "b.png"], ["a.png", "c.png"], ["c.png", "a.png"]):
         images, readable = load_images(tmp_path, paths, 8, 1)
         assert readable.tolist() == [path == "a.png" for path in paths]
         assert len(images) == 1
+    save(tmp_path / "late.png", 20, "L")
+    assert load_images(tmp_path, ["a.png", "b.png"], 8, 1)[0][:, 0, 0, 0].tolist() == [10, 20]
