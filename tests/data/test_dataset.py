@@ -15,32 +15,26 @@ LABELS = torch.tensor([4, 0, 1])
 
 
 def make_dataset(**replaced: Any) -> Dataset:
-    """Three images for training and two for testing, of the classes 0 to 4, unless something is replaced."""
+    """Three images for training and two for testing, unless something is replaced."""
     parts = {"train": IMAGES, "test": IMAGES[:2]}
     labels = {"train_labels": LABELS, "test_labels": torch.tensor([0, 2]), "num_classes": 5}
     return Dataset(**{**parts, **labels, **replaced})
 
 
-@pytest.mark.parametrize("limit", [None, 5, 9])
-def test_a_subset_without_an_effective_limit_is_everything(limit: int | None) -> None:
-    assert choose_subset(5, limit, 0).tolist() == [0, 1, 2, 3, 4]
-
-
-def test_a_subset_is_seeded_ascending_and_without_repetition() -> None:
+def test_a_subset_is_seeded_ascending_and_without_repetition_or_everything() -> None:
     chosen = choose_subset(1000, 50, 3)
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert len(chosen) == 50
     assert chosen.max() > 500  # not merely the first ones
     assert torch.equal(chosen, choose_subset(1000, 50, 3))
     assert not torch.equal(chosen, choose_subset(1000, 50, 4))
+    for limit in (None, 5, 9):
+        assert choose_subset(5, limit, 0).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_images_of_the_right_size_are_not_copied() -> None:
-    assert resize_images(IMAGES, 8, 1) is IMAGES
-
-
-def test_grey_is_repeated_and_color_becomes_luma() -> None:
+def test_grey_is_repeated_and_color_becomes_luma_and_nothing_is_copied_in_vain() -> None:
     grey = torch.randint(256, (200, 1, 8, 8), dtype=torch.uint8)
+    assert resize_images(grey, 8, 1) is grey
     assert torch.equal(resize_images(grey, 8, 3), grey.expand(-1, 3, -1, -1))
     red_green_blue = torch.eye(3, dtype=torch.uint8).mul(255).view(3, 3, 1, 1).expand(-1, -1, 8, 8)
     assert resize_images(red_green_blue, 8, 1)[:, 0, 0, 0].tolist() == [76, 150, 29]
@@ -51,8 +45,7 @@ def test_resampling_does_not_wrap_around(size: int) -> None:
     images = torch.zeros(130, 1, 28, 28, dtype=torch.uint8)
     images[:, :, :, 14:] = 255  # a sharp edge makes bicubic interpolation overshoot
     resized = resize_images(images, size, 1)
-    assert resized.shape == (130, 1, size, size)
-    assert resized.dtype == torch.uint8
+    assert (resized.shape, resized.dtype) == ((130, 1, size, size), torch.uint8)
     assert (resized[:, :, :, : size // 2 - 1] < 30).all()
     assert (resized[:, :, :, size // 2 + 1 :] > 225).all()
 
@@ -92,9 +85,7 @@ def test_a_setting_out_of_range_is_refused(name: str, setting: str, value: float
         ({"train_labels": np.zeros(3, np.int64)}, "it is of type ndarray"),
         ({"num_classes": 4}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
         ({"test_labels": torch.tensor([0, -1])}, r"test_labels must be .*; they are -1 to 0"),
-        ({"train_labels": None}, "given together"),
-        ({"test_labels": None}, "given together"),
-        ({"num_classes": None}, "given together"),
+        *(({name: None}, "given together") for name in ("train_labels", "test_labels", "num_classes")),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(replaced: dict[str, Any], message: str) -> None:
@@ -109,9 +100,10 @@ def test_classes_and_parts_may_be_empty() -> None:
 
 
 def test_the_training_part_is_described_with_its_classes_if_training_uses_them() -> None:
-    with_classes, without = make_dataset().describe(conditional=True), make_dataset().describe(conditional=False)
-    assert with_classes == DataSpec((1, 8, 8), 5, 3, with_classes.fingerprint)
-    assert without == DataSpec((1, 8, 8), None, 3, with_classes.fingerprint)
+    """A checkpoint has the fingerprint. Its value is that of the first version."""
+    for conditional, classes in ((True, 5), (False, None)):
+        described = make_dataset().describe(conditional)
+        assert described == DataSpec((1, 8, 8), classes, 3, "41f34544d843c7f0a120ed879165cfeb")
     points = Dataset(torch.randn(20, 2), torch.randn(0, 2)).describe(conditional=False)
     assert (points.shape, points.num_classes, points.count) == ((2,), None, 20)
 
@@ -127,23 +119,13 @@ def test_the_fingerprint_is_of_everything_that_training_may_use() -> None:
 
     one_bit, points = images.clone(), torch.randn(2, 2)
     one_bit[1, 2, 7, 7] ^= 1
+    arrays = [one_bit, images.flip(0), images.transpose(2, 3), points, points.nextafter(points + 1)]
     others = [
-        compute(one_bit),
-        compute(images.flip(0)),
+        *map(compute, arrays),
         compute(images.view(6, 1, 8, 8), labels.repeat(3)),
-        compute(images.transpose(2, 3)),
         compute(images, labels.flip(0)),
-        compute(images, labels, 3),
-        compute(images, None, None),
-        compute(points),
-        compute(points.nextafter(points + 1)),
     ]
+    others += [compute(images, labels, 3), compute(images, None, None)]
     assert len({compute(images), *others}) == 1 + len(others)
-    assert compute(images.clone()) == compute(images, test=5) == compute(images)
     strided = torch.stack([images, images], -1)[..., 0]
-    assert compute(strided) == compute(images)
-
-
-def test_the_fingerprint_does_not_change_between_versions() -> None:
-    """A checkpoint has it. This value is that of the first version."""
-    assert make_dataset().describe(conditional=True).fingerprint == "41f34544d843c7f0a120ed879165cfeb"
+    assert compute(images) == compute(images.clone()) == compute(images, test=5) == compute(strided)

@@ -10,15 +10,21 @@ from wgan_cli.errors import InputError
 
 
 @pytest.mark.parametrize("existing", [".", "data", "data/set"])
-def test_only_the_missing_files_are_moved_and_the_temporary_folder_is_deleted(existing: str, tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "set"
+def test_only_the_missing_files_are_moved_and_the_temporary_folder_is_deleted(
+    existing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, before = tmp_path / "data" / "set", socket.getdefaulttimeout()
     (tmp_path / existing).mkdir(parents=True, exist_ok=True)
     with fill_folder("Set", folder, ["file", "images"], "do it") as temporary:
         assert temporary.parent == tmp_path / existing  # on the same file system
         (temporary / "images").mkdir()
         for name in ("file", "images/1", "archive"):
             (temporary / name).write_text(name)
+        print("Downloading")  # as torchvision does
+        assert socket.getdefaulttimeout() == TIMEOUT
     assert tree(tmp_path) == ["data", "data/set", "data/set/file", "data/set/images", "data/set/images/1"]
+    assert socket.getdefaulttimeout() == before
+    assert capsys.readouterr().out == ""
 
 
 def fail(folder: Path, error: BaseException) -> None:
@@ -56,12 +62,3 @@ def test_a_file_in_place_of_a_folder_is_refused(folder: str, tmp_path: Path) -> 
     (tmp_path / "file").write_text("a file")
     with pytest.raises(InputError, match="Not a directory"), fill_folder("Set", tmp_path / folder, [], "do it"):
         pytest.fail("the folder is a file")
-
-
-def test_servers_have_a_time_limit_and_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = socket.getdefaulttimeout()
-    with fill_folder("Set", tmp_path, [], "do it"):
-        print("Downloading")
-        assert socket.getdefaulttimeout() == TIMEOUT
-    assert socket.getdefaulttimeout() == before
-    assert capsys.readouterr().out == ""
