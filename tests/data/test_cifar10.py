@@ -17,7 +17,7 @@ from wgan_cli.errors import InputError
 
 BATCHES = [name for name, _ in [*CIFAR10.train_list, *CIFAR10.test_list]]
 NAMES = [*BATCHES, "batches.meta"]
-FOLDER, ARCHIVE = CIFAR10.base_folder, CIFAR10.filename
+FOLDER, ARCHIVE = str(CIFAR10.base_folder), str(CIFAR10.filename)
 COMPLETE = sorted([FOLDER, *(f"{FOLDER}/{name}" for name in NAMES)])
 PER_BATCH = 12
 

@@ -17,7 +17,8 @@ SIZE = 16
 def load_one(folder: Path, channels: int = 3, size: int = SIZE) -> Any:
     """Load the one file of a folder."""
     images, readable = load_images(folder, [path.name for path in folder.iterdir()], size, channels)
-    assert (images.shape, images.dtype) == ((1, channels, size, size), np.uint8)
+    assert images.shape == (1, channels, size, size)
+    assert images.dtype == np.uint8
     assert readable.tolist() == [True]
     return images[0]
 

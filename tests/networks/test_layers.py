@@ -9,15 +9,9 @@ from wgan_cli.networks.layers import add_block, chain, halve, make_norm, widen
 
 @pytest.mark.parametrize(
     ("size", "smallest", "sizes"),
-    [
-        (28, 4, [14, 7, 4]),
-        (32, 8, [16, 8]),
-        (8, 8, [4]),  # once at least
-        (255, 8, [128, 64, 32, 16, 8]),
-        (9, 2, [5, 3, 2]),
-    ],
+    [(28, 4, [14, 7, 4]), (32, 8, [16, 8]), (8, 8, [4]), (255, 8, [128, 64, 32, 16, 8]), (9, 2, [5, 3, 2])],
 )
-def test_halve_rounds_up(size: int, smallest: int, sizes: list[int]) -> None:
+def test_halve_rounds_up_and_halves_once_at_least(size: int, smallest: int, sizes: list[int]) -> None:
     assert halve(size, smallest, round_up=True) == sizes
 
 
