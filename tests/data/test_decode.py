@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,6 @@ def load_one(folder: Path, channels: int = 3, size: int = SIZE) -> Any:
     assert images.dtype == np.uint8
     assert readable.tolist() == [True]
     return images[0]
-
-
-def save_palette(path: Path) -> None:
-    image = Image.new("P", (20, 24), 1)
-    image.putpalette([0, 0, 0, *RED])
-    image.paste(0, (0, 0, 10, 24))
-    image.save(path, transparency=0)
-
-
-def save_alpha(path: Path) -> None:
-    image = Image.new("RGBA", (20, 24), (*RED, 255))
-    image.paste((0, 0, 0, 0), (0, 0, 10, 24))
-    image.save(path)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +54,11 @@ def test_every_format_and_mode_shows_its_color(
     assert np.abs(load_one(tmp_path, channels=1).astype(int) - luma).max() <= tolerance + 1
 
 
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [("a.png", save_palette), ("a.gif", save_palette), ("a.webp", save_alpha), ("a.tif", save_alpha)],
-)
-def test_transparent_pixels_become_white(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
-    write(tmp_path / name)
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.webp", "a.tif"])
+def test_transparent_pixels_become_white(name: str, tmp_path: Path) -> None:
+    half = Image.new("RGBA", (20, 24), (*RED, 255))
+    half.paste((0, 0, 0, 0), (0, 0, 10, 24))
+    (half.quantize() if name == "a.png" else half).save(tmp_path / name)  # GIF has a palette anyway
     image = load_one(tmp_path).astype(int)
     assert (image[:, :, : SIZE // 2 - 2] >= 250).all()
     assert np.abs(image[:, :, SIZE // 2 + 2 :] - np.array(RED)[:, None, None]).max() <= 6
@@ -146,16 +131,13 @@ def test_shrinking_averages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pixels", [1500, 900])  # 2,500 pixels are above the one and more than twice the other
-def test_decompression_bombs_are_not_decoded(
-    pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_decompression_bombs_are_not_decoded(pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "bomb.png", 10, "L", (50, 50))
     save(tmp_path / "small.png", 20, "L", (20, 20))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
     images, readable = load_images(tmp_path, ["bomb.png", "small.png"], 8, 1)
     assert readable.tolist() == [False, True]
     assert (images == 20).all()
-    assert "'bomb.png'" in caplog.text
 
 
 def test_images_are_in_the_order_of_the_paths_and_unreadable_ones_are_named(

@@ -19,13 +19,11 @@ def load(root: Path, **settings: Any) -> Dataset:
 
 def test_folders_are_searched_once_at_any_depth_without_hidden_and_other_files(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    for i, name in enumerate(
-        ["a.png", "b/c/d.JPG", "../elsewhere/e.png", "b/.hidden.png", ".cache/f.png", "b/._a.png"]
-    ):
+    for i, name in enumerate(["a.png", "b/c/d.JPG", "../other/e.png", "b/.hidden.png", ".cache/f.png", "b/._a.png"]):
         save(root / name, 40 * i, "L")
     (root / "notes.txt").write_text("not an image")
     (root / "folder.png").mkdir()
-    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "linked").symlink_to(tmp_path / "other")
     (root / "loop").symlink_to(root)
     assert sorted(values(load(root).train)) == [0, 40, 80]
 
@@ -75,9 +73,7 @@ def test_the_split_is_seeded_and_complete_and_a_limit_decodes_a_subset(tmp_path:
         assert set(values(other.test)) != set(values(known.test))
 
 
-@pytest.mark.parametrize(
-    ("count", "fraction", "train"), [(1, 0.9, 1), (2, 0.99, 1), (3, 0.1, 3), (40, 0.0, 40), (40, 0.999, 1)]
-)
+@pytest.mark.parametrize(("count", "fraction", "train"), [(1, 0.9, 1), (2, 0.99, 1), (3, 0.1, 3), (40, 0.999, 1)])
 def test_at_least_one_image_is_left_for_training(count: int, fraction: float, train: int, tmp_path: Path) -> None:
     dataset = load(fill(tmp_path, count), test_fraction=fraction)
     assert (len(dataset.train), len(dataset.test)) == (train, count - train)

@@ -7,9 +7,8 @@ from torch import nn
 from wgan_cli.networks.conditional import LatentAndClass, Score
 
 
-def test_latent_and_class() -> None:
-    first = LatentAndClass(3, 4)
-    latents = torch.randn(2, 3)
+def test_the_embedding_of_the_class_is_beside_the_latent() -> None:
+    first, latents = LatentAndClass(3, 4), torch.randn(2, 3)
     assert first.features == 6
     assert first.embedding is not None
     outputs = first(latents, torch.tensor([2, 0]))
@@ -24,15 +23,12 @@ def test_embeddings_start_small_beside_the_latent() -> None:
     assert weight.std().item() == pytest.approx(0.1, rel=5 / 10000**0.5)
 
 
-def test_scores_stay_in_float32_under_autocast() -> None:
+def test_scores_need_classes_and_stay_in_float32_under_autocast() -> None:
     score = Score(partial(nn.Linear, 6), 4)
     features, classes = torch.randn(3, 6), torch.tensor([0, 3, 1])
     with torch.autocast("cpu", torch.bfloat16):
         low = score(features.bfloat16(), classes)
     assert low.dtype == torch.float32
     assert torch.equal(low, score(features.bfloat16().float(), classes))
-
-
-def test_a_critic_with_classes_asks_for_them() -> None:
     with pytest.raises(TypeError, match="built with classes"):
-        Score(partial(nn.Linear, 6), 4)(torch.randn(3, 6), None)
+        score(features, None)
