@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.builders import CPU, SIZE, uint8_images
+from tests.builders import CPU, uint8_images
 from wgan_cli.data.batches import Batches
 from wgan_cli.networks.players import Batch
 from wgan_cli.training.streams import Streams
@@ -40,21 +40,18 @@ def list_epoch(batches: Batches, epoch: int) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [4, 12, 13, 15])
-def test_an_epoch_has_each_image_at_most_once_with_its_label_and_no_partial_batch(count: int) -> None:
-    batches = make_batches(numbered(count), labels=torch.arange(count) * 7)
+def test_an_epoch_has_each_image_at_most_once_and_no_partial_batch(count: int) -> None:
+    batches = make_batches(numbered(count))
     assert batches.per_epoch == count // BATCH
     for epoch in range(5):
         seen = list_epoch(batches, epoch)
         assert len(seen) == len(set(seen)) == count // BATCH * BATCH
         assert set(seen) <= set(range(count))
-    for position in (*range(3 * batches.per_epoch), 0, 2, 2):
-        assert list_classes(batches[position]) == [7 * number for number in numbers(batches[position])]
-        assert len(batches[position].samples) == BATCH
+    assert all(len(batches[position].samples) == BATCH for position in range(3 * batches.per_epoch))
 
 
 def test_epochs_do_not_always_drop_the_same_images() -> None:
     batches = make_batches(numbered(13))
-    assert {number for epoch in range(40) for number in list_epoch(batches, epoch)} == set(range(13))
     assert len({min(set(range(13)) - set(list_epoch(batches, epoch))) for epoch in range(40)}) > 5
 
 
@@ -93,24 +90,16 @@ def test_every_value_maps_exactly_and_back() -> None:
     assert torch.allclose(dim, torch.tensor(100 / 127.5 - 1))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_images_are_channels_last(channels: int) -> None:
-    images = uint8_images(8, channels)
-    batch = make_batches(images)[0].samples
-    assert batch.shape == (BATCH, channels, SIZE, SIZE)
-    assert batch.is_contiguous(memory_format=torch.channels_last)
-    # Pixels stay in place: each image of the batch is one of the source.
-    source = {tuple(image.flatten().tolist()) for image in images}
-    assert all(tuple(image.flatten().tolist()) in source for image in ((batch + 1) * 127.5).round().to(torch.uint8))
-
-
-def test_points_are_given_as_they_are_with_their_labels() -> None:
-    points = torch.randn(14, 2) * 100
-    batches = make_batches(points, labels=torch.arange(14))
-    for position in range(6):
-        samples, classes = batches[position]
+@pytest.mark.parametrize("samples", [uint8_images(14), uint8_images(14, 3), torch.linspace(-300, 300, 28).view(14, 2)])
+def test_pixels_stay_in_place_channels_last_and_points_are_given_as_they_are(samples: Tensor) -> None:
+    batches = make_batches(samples, labels=torch.arange(14))
+    for position in (0, 1, 5, 2, 4, 2):
+        given, classes = batches[position]
         assert classes is not None
-        assert torch.equal(samples, points[classes])
+        if samples.dtype == torch.uint8:
+            assert given.is_contiguous(memory_format=torch.channels_last)
+            given = ((given + 1) * 127.5).round().to(torch.uint8)
+        assert torch.equal(given, samples[classes])
 
 
 @pytest.mark.parametrize("samples", [numbered(13), torch.zeros(13, 2)])

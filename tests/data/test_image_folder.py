@@ -47,8 +47,7 @@ def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, monkeypatc
     walk = os.walk
 
     def walk_backwards(*args: Any, **kwargs: Any) -> Iterator[tuple[str, list[str], list[str]]]:
-        for place, folders, files in walk(*args, **kwargs):
-            yield place, folders, sorted(files, reverse=True)
+        return ((place, folders, files[::-1]) for place, folders, files in walk(*args, **kwargs))
 
     monkeypatch.setattr(os, "walk", walk_backwards)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))

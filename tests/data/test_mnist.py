@@ -1,6 +1,5 @@
 import gzip
 import struct
-import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,24 +88,22 @@ def test_images_and_labels_that_do_not_fit_together_are_refused(labels: np.ndarr
         mnist(root=str(tmp_path))
 
 
-@pytest.mark.parametrize("error", [urllib.error.URLError("no route"), RuntimeError("a\nno route")])
 @pytest.mark.parametrize(("kind", "load"), KINDS.items())
 def test_a_failed_download_leaves_nothing_and_can_be_repeated(
-    kind: str, load: Callable[..., Dataset], error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, load: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def download(self: MNIST) -> None:
         raw = write(Path(self.root), arrays, kind)
         (raw / f"{FILES[0]}.gz").write_bytes(b"the archive of the file")
         assert tree(tmp_path) != []
         if not online:
-            raise error
+            raise RuntimeError("Error downloading\nno route")
 
     online = False
     arrays, root = make_arrays(), tmp_path / "data"
     monkeypatch.setattr(MNIST, "download", download)
-    with pytest.raises(InputError, match=rf"^{kind} is missing, .* failed \(.*no route.*\); put ") as caught:
+    with pytest.raises(InputError, match=rf"^{kind} is missing, .* failed \(no route\); put ") as caught:
         load(root=str(root))
-    assert "\n" not in str(caught.value)
     assert all(part in str(caught.value) for part in (*FILES, f"into {root / kind / 'raw'} yourself"))
     assert tree(tmp_path) == []
     online = True

@@ -1,4 +1,3 @@
-from functools import partial
 from typing import Any
 
 import pytest
@@ -43,11 +42,11 @@ def test_an_odd_last_row_is_averaged_by_itself() -> None:
     assert halves[0, 0, 0, 4] == (8 + 17) / 2
 
 
-@pytest.mark.parametrize(("build", "count"), [(partial(ResNetGenerator, normalization="none"), 2), (ResNetCritic, 3)])
-def test_blocks_leave_their_inputs_as_they_are(build: Any, count: int) -> None:
+def test_a_generators_blocks_leave_their_inputs_as_they_are() -> None:
     """An in-place activation at the start of a block would change what its shortcut sees."""
-    blocks = [module for module in build(16, 3, width=4).modules() if hasattr(module, "shortcut")]
-    assert len(blocks) == count
+    generator = ResNetGenerator(16, 3, width=4, normalization="none")
+    blocks: list[Any] = [module for module in generator.modules() if hasattr(module, "shortcut")]
+    assert len(blocks) == 2
     for block in blocks:
         inputs = torch.randn(1, block.layers.conv1.in_channels, 8, 8)
         before = inputs.clone()
