@@ -56,8 +56,7 @@ def photographs(folder: Path, count: int) -> Path:
 
 def require_consistent_limit(load: Callable[..., Dataset], root: Path) -> None:
     """Check that a limit keeps a seeded subset, in which images and labels stay together."""
-    complete, limited = load(str(root)), load(str(root), limit=15)
-    other = load(str(root), limit=15, seed=1)
+    complete, limited, other = load(str(root)), load(str(root), limit=15), load(str(root), limit=15, seed=1)
     assert (len(limited.train), len(limited.test)) == (15, min(15, len(complete.test)))
     assert not limited.train.equal(other.train)
     assert complete.train_labels is not None

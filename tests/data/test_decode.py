@@ -28,7 +28,6 @@ def load_one(folder: Path, channels: int = 3, size: int = SIZE) -> Any:
         ("a.png", "RGB", RED, RED, 0),
         ("a.PNG", "L", 90, (90, 90, 90), 0),
         ("a.png", "1", 1, (255, 255, 255), 0),
-        ("a.png", "RGBA", (0, 0, 0, 0), (255, 255, 255), 0),
         ("a.png", "RGBA", (200, 0, 100, 51), (244, 204, 224), 1),
         ("a.png", "LA", (0, 51), (204, 204, 204), 1),
         ("a.tif", "I;16B", 257 * 100, (100, 100, 100), 0),
@@ -39,9 +38,7 @@ def load_one(folder: Path, channels: int = 3, size: int = SIZE) -> Any:
         ("a.JPEG", "L", 90, (90, 90, 90), 2),
         ("a.jpg", "CMYK", (0, 255, 255, 0), (255, 0, 0), 3),
         ("a.jpg", "CMYK", (0, 0, 0, 128), (127, 127, 127), 3),
-        ("a.webp", "RGB", RED, RED, 6),
         ("a.bmp", "RGB", RED, RED, 0),
-        ("a.gif", "RGB", RED, RED, 0),
     ],
 )
 def test_every_format_and_mode_shows_its_color(
@@ -130,16 +127,6 @@ def test_shrinking_averages(tmp_path: Path) -> None:
     assert np.abs(load_one(tmp_path, channels=1).astype(int) - 127.5).max() < 5
 
 
-@pytest.mark.parametrize("pixels", [1500, 900])  # 2,500 pixels are above the one and more than twice the other
-def test_decompression_bombs_are_not_decoded(pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path / "bomb.png", 10, "L", (50, 50))
-    save(tmp_path / "small.png", 20, "L", (20, 20))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
-    images, readable = load_images(tmp_path, ["bomb.png", "small.png"], 8, 1)
-    assert readable.tolist() == [False, True]
-    assert (images == 20).all()
-
-
 def test_images_are_in_the_order_of_the_paths_and_unreadable_ones_are_named(
     tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,7 +144,12 @@ def test_images_are_in_the_order_of_the_paths_and_unreadable_ones_are_named(
     assert len(decoded) == 4
 
 
-def test_every_kind_of_unreadable_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_kind_of_unreadable_file_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    save(tmp_path / "bomb.png", size=(80, 80))  # of which Pillow warns
+    save(tmp_path / "larger_bomb.png", size=(110, 110))  # more than twice as many pixels: it refuses
     noise = Image.effect_noise((64, 64), 50)
     for name in ("cut.png", "cut.jpg"):
         noise.save(tmp_path / name)
@@ -172,9 +164,9 @@ def test_every_kind_of_unreadable_file_is_left_out(tmp_path: Path, caplog: pytes
     images, readable = load_images(tmp_path, [*bad, "good.png"], 8, 1)
     assert readable.tolist() == [False] * len(bad) + [True]
     assert (images == 90).all()
-    assert "7 of 8 images cannot be read" in caplog.text
+    assert "9 of 10 images cannot be read" in caplog.text
     assert sum(repr(name) in caplog.text for name in bad) == 5
-    assert caplog.messages[0].endswith(" and 2 more")
+    assert caplog.messages[0].endswith(" and 4 more")
 
 
 def test_missing_files_are_told_apart_in_the_cache_and_found_later(tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ LAYERS = {
     + "end: norm activation",
     "resnet critic": "14x14.layers: conv1 activation2 conv2 down; 14x14.shortcut: down conv; "
     "7x7.layers: activation1 conv1 activation2 conv2 down; 7x7.shortcut: down conv; "
-    "7x7_1.layers: activation1 conv1 activation2 conv2; 7x7_2.layers: activation1 conv1 activation2 conv2; end: activation",
+    "7x7_1.layers: activation1 conv1 activation2 conv2; 7x7_2.layers: activation1 conv1 activation2 conv2; "
+    "end: activation",
     "upsample_conv generator": "7x7: linear unflatten norm; "
     "14x14: up conv norm activation; 28x28: up conv norm activation",
     "upsample_conv critic": "14x14: conv activation dropout; 7x7: conv activation dropout norm; "

@@ -11,14 +11,14 @@ from wgan_cli.networks.upsample_conv import UpsampleConvCritic, UpsampleConvGene
 from wgan_cli.parameters import bind
 
 
-@pytest.mark.parametrize("size", [8, 9, 16, 17, 28, 33, 64, 100, 255, 256])
+@pytest.mark.parametrize("size", [8, 9, 16, 17, 28, 32, 33, 64, 100, 128, 255, 256])
 def test_generator_doubles_and_crops(size: int) -> None:
-    """From 4 to 8 pixels each size is twice the one before, or one less; pixels are repeated."""
+    """From 4 to 8 pixels each size is twice the one before, or one less. ``width`` comes last, before it twice that."""
     layers: list[Any] = references.layers(UpsampleConvGenerator(size, 3, latent_dim=2, width=2))
     sizes = [layers[1].unflattened_size[1]]
     for layer in layers:
         if isinstance(layer, nn.Upsample):
-            image = torch.randn(1, 2, sizes[-1], sizes[-1])
+            image = torch.randn(1, 4, sizes[-1], sizes[-1])
             larger = layer(image)
             twice = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
             sizes.append(larger.shape[2])
@@ -27,14 +27,8 @@ def test_generator_doubles_and_crops(size: int) -> None:
     assert sizes[-1] == size
     assert all(after in (2 * before, 2 * before - 1) for before, after in pairwise(sizes))
     assert len(sizes) == 2 or sizes[1] > 8
-
-
-@pytest.mark.parametrize(("size", "ups"), [(8, 1), (16, 1), (17, 2), (32, 2), (33, 3), (64, 3), (128, 4), (256, 5)])
-def test_width_of_the_generator(size: int, ups: int) -> None:
-    """``width`` before the image, twice that in every layer before."""
-    convolutions = [m for m in UpsampleConvGenerator(size, 3, width=5).modules() if isinstance(m, nn.Conv2d)]
-    widths = [(layer.in_channels, layer.out_channels) for layer in convolutions]
-    assert widths == [*[(10, 10)] * (ups - 1), (10, 5), (5, 3)]
+    widths = [(layer.in_channels, layer.out_channels) for layer in layers if isinstance(layer, nn.Conv2d)]
+    assert widths == [*[(4, 4)] * (len(sizes) - 2), (4, 2), (2, 3)]
 
 
 @pytest.mark.parametrize(("size", "depth"), [(8, 2), (9, 3), (28, 4), (33, 5), (256, 7)])
