@@ -81,8 +81,7 @@ def test_every_value_maps_exactly_and_back() -> None:
     """The map is fixed, 0 → −1 and 255 → 1, whatever the minimum and maximum of a batch."""
     images = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
     batch = make_batches(images, 256)[0].samples.flatten().sort().values
-    assert batch.dtype == torch.float32
-    assert (batch[0].item(), batch[255].item()) == (-1, 1)
+    assert (batch.dtype, batch[0].item(), batch[255].item()) == (torch.float32, -1, 1)
     assert torch.equal(((batch + 1) * 127.5).round().to(torch.uint8), torch.arange(256, dtype=torch.uint8))
     # Two float32 operations on numbers up to 2: each rounds by at most 2⁻²⁴ of 2.
     np.testing.assert_allclose(batch.double().numpy(), np.arange(256) / 127.5 - 1, rtol=0, atol=2 * 2**-23)

@@ -90,9 +90,7 @@ def test_a_damaged_cache_is_repaired_and_a_pickle_is_not_read(
     assert len(decoded) == 20
 
 
-def test_without_a_folder_to_write_to_nothing_is_cached(
-    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_is_not_required(tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):

@@ -21,6 +21,7 @@ NAMES = [*BATCHES, "batches.meta"]
 FOLDER, ARCHIVE = str(CIFAR10.base_folder), str(CIFAR10.filename)
 COMPLETE = sorted([FOLDER, *(f"{FOLDER}/{name}" for name in NAMES)])
 PER_BATCH = 12
+Files = dict[str, bytes]  # by name
 
 
 def dump_pickle(content: object) -> bytes:
@@ -33,7 +34,7 @@ def dump_pickle(content: object) -> bytes:
     return file.getvalue().replace(b"numpy._core", b"numpy.core")
 
 
-def pack(files: dict[str, bytes]) -> bytes:
+def pack(files: Files) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, data in files.items():
@@ -44,7 +45,7 @@ def pack(files: dict[str, bytes]) -> bytes:
 
 
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def published(monkeypatch: pytest.MonkeyPatch) -> Files:
     """Small files that torchvision takes for the published ones, and their archive, by name."""
     random, files = np.random.default_rng(0), {"batches.meta": dump_pickle({"label_names": [*"0123456789"]})}
     for name in BATCHES:
@@ -61,7 +62,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     return files
 
 
-def write(root: Path, files: dict[str, bytes]) -> Path:
+def write(root: Path, files: Files) -> Path:
     folder = root / FOLDER
     folder.mkdir(parents=True)
     for name in NAMES:
@@ -69,7 +70,7 @@ def write(root: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def test_files_are_read_to_the_byte_as_torchvision_reads_them(tmp_path: Path, published: dict[str, bytes]) -> None:
+def test_files_are_read_to_the_byte_as_torchvision_reads_them(tmp_path: Path, published: Files) -> None:
     write(tmp_path, published)
     dataset = cifar10(root=str(tmp_path))
     parts = {True: (dataset.train, dataset.train_labels), False: (dataset.test, dataset.test_labels)}
@@ -87,7 +88,7 @@ def test_files_are_read_to_the_byte_as_torchvision_reads_them(tmp_path: Path, pu
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_unpickled_if_one_file_is_not_the_published_one(
-    name: str, tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, published: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payload = b"cpytest\nfail\n(Vunpickled\ntR."  # a pickle that calls pytest.fail
     with pytest.raises(pytest.fail.Exception, match="unpickled"):
@@ -100,9 +101,7 @@ def test_nothing_is_unpickled_if_one_file_is_not_the_published_one(
 
 
 @pytest.mark.parametrize("existing", [[], NAMES[:3], ["batches.meta"]])
-def test_only_the_published_archive_is_unpacked(
-    existing: list[str], tmp_path: Path, published: dict[str, bytes]
-) -> None:
+def test_only_the_published_archive_is_unpacked(existing: list[str], tmp_path: Path, published: Files) -> None:
     root = tmp_path / "data"
     folder = write(root, published)
     expected = cifar10(root=str(root))
@@ -121,9 +120,7 @@ def test_only_the_published_archive_is_unpacked(
     assert tree(tmp_path) == sorted(["data", f"data/{ARCHIVE}", *(f"data/{path}" for path in COMPLETE)])
 
 
-def test_a_failed_download_leaves_nothing_and_can_be_repeated(
-    tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_can_be_repeated(tmp_path: Path, published: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(_: str, folder: Path, name: str, __: str) -> None:
         (folder / name).write_bytes(published[ARCHIVE] if online else published[ARCHIVE][:100])
         assert tree(tmp_path) != []

@@ -43,8 +43,7 @@ def test_the_samples_of_runs_are_skipped(tmp_path: Path) -> None:
 
 
 def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = load(fill(tmp_path, 30), test_fraction=0.1)
-    walk = os.walk
+    before, walk = load(fill(tmp_path, 30), test_fraction=0.1), os.walk
 
     def walk_backwards(*args: Any, **kwargs: Any) -> Iterator[tuple[str, list[str], list[str]]]:
         return ((place, folders, files[::-1]) for place, folders, files in walk(*args, **kwargs))

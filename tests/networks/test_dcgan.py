@@ -18,7 +18,6 @@ def test_convolutions(size: int) -> None:
     assert [(m.kernel_size[0], m.stride[0], int(m.padding[0])) for m in critic] == shapes
     assert [(m.kernel_size[0], m.stride[0], int(m.padding[0])) for m in generator] == shapes[::-1]
     assert [(m.in_channels, m.out_channels) for m in critic] == list(zip([3, *widths], [*widths, 1], strict=True))
-    assert [(m.in_channels, m.out_channels) for m in generator] == list(
-        zip([7, *widths[::-1]], [*widths[::-1], 3], strict=True)
-    )
+    mirrored = list(zip([3, *widths], [*widths, 7], strict=True))
+    assert [(m.out_channels, m.in_channels) for m in reversed(generator)] == mirrored
     assert all(module.bias is None for module in [*critic, *generator])
