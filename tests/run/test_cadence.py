@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,70 +30,46 @@ def play(cadence: Cadence) -> list[tuple[str, set[str]]]:
         number = cadence.epochs_done(position)
         assert cadence.epoch(position) == number + (position.critic_updates % cadence.updates_per_epoch > 0)
         seen.append((update, {name for name, is_due in due.items() if is_due}))
-    assert position.critic_updates <= cadence.total_updates
-    assert position.step == cadence.total_steps
+    assert (position.critic_updates, position.step) == (cadence.total_updates, cadence.total_steps)
     return seen
 
 
-def list_due(cadence: Cadence, what: str) -> list[str]:
-    return [update for update, due in play(cadence) if what in due]
-
-
-ALL = {"epoch", "sample", "checkpoint"}
-
-
 def test_a_step_at_the_end_of_an_epoch_belongs_to_it() -> None:
-    assert play(PLAIN) == [
-        ("critic 1", set()),
-        ("critic 2", set()),
-        ("step 1", set()),
-        ("critic 3", set()),
-        ("critic 4", set()),  # all samples are used, but the step is still to come
-        ("step 2", {"row", *ALL}),
-        ("critic 5", set()),
-        ("critic 6", set()),
-        ("step 3", set()),
-        ("critic 7", set()),
-        ("critic 8", set()),
-        ("step 4", {"row", *ALL}),
+    updates = play(PLAIN)
+    assert [update for update, _ in updates] == [
+        *("critic 1", "critic 2", "step 1", "critic 3", "critic 4", "step 2"),
+        *("critic 5", "critic 6", "step 3", "critic 7", "critic 8", "step 4"),
     ]
+    everything = {"row", "epoch", "sample", "checkpoint"}  # not after "critic 4": the step is still to come
+    assert [(update, due) for update, due in updates if due] == [("step 2", everything), ("step 4", everything)]
     assert not any((PLAIN.row_due(Position()), PLAIN.epoch_ended(Position()), PLAIN.finished(Position())))
     assert PLAIN.epoch(Position()) == 1
+    assert play(replace(PLAIN, max_steps=1000)) == updates
 
 
-def test_critic_updates_carry_over_to_the_next_epoch() -> None:
-    cadence = replace(PLAIN, updates_per_epoch=3)
-    assert list_due(cadence, "epoch") == ["critic 3", "step 3"]
-    assert list_due(cadence, "row") == ["step 2"]
-    cadence = replace(PLAIN, updates_per_epoch=5, epochs=1)
-    assert play(cadence)[-1][0] == "critic 5"  # the last may remain without a step
-
-
-def test_an_epoch_may_contain_no_step() -> None:
-    cadence = replace(PLAIN, updates_per_epoch=2, schedule=CriticSchedule(5), epochs=5, log_every=1)
-    assert list_due(cadence, "epoch") == ["critic 2", "critic 4", "critic 6", "critic 8", "step 2"]
-    assert list_due(cadence, "checkpoint") == list_due(cadence, "epoch")
-    assert list_due(cadence, "row") == ["step 1", "step 2"]
+SHORT_EPOCHS = {"updates_per_epoch": 2, "schedule": CriticSchedule(5), "epochs": 5, "log_every": 1}
+SHORT_EPOCHS_END = ["critic 2", "critic 4", "critic 6", "critic 8", "step 2"]
+SELDOM = {"sample_every": 5, "checkpoint_every": 5}
 
 
 @pytest.mark.parametrize(
-    ("every", "epochs", "expected"),
-    [(1, 3, [1, 2, 3]), (2, 4, [2, 4]), (2, 5, [2, 4, 5]), (3, 4, [3, 4]), (10, 3, [3])],
+    ("changes", "what", "expected"),
+    [
+        ({"updates_per_epoch": 3}, "epoch", ["critic 3", "step 3"]),  # critic updates carry over to the next epoch
+        ({"updates_per_epoch": 3}, "row", ["step 2"]),
+        ({"updates_per_epoch": 5, "epochs": 1}, "epoch", ["critic 5"]),  # the last may remain without a step
+        (SHORT_EPOCHS, "epoch", SHORT_EPOCHS_END),  # some contain no step
+        (SHORT_EPOCHS, "checkpoint", SHORT_EPOCHS_END),
+        (SHORT_EPOCHS, "row", ["step 1", "step 2"]),
+        ({**SELDOM, "epochs": 4, "sample_every": 2}, "sample", ["step 4", "step 8"]),
+        ({**SELDOM, "epochs": 5, "sample_every": 2}, "sample", ["step 4", "step 8", "step 10"]),  # and after the last
+        ({**SELDOM, "epochs": 4, "checkpoint_every": 3}, "checkpoint", ["step 6", "step 8"]),
+        ({**SELDOM, "epochs": 3}, "sample", ["step 6"]),
+        ({"max_steps": 3, "log_every": 1}, "row", ["step 1", "step 2", "step 3"]),  # in the middle of an epoch
+        ({"max_steps": 3}, "epoch", ["step 2"]),
+        ({**SELDOM, "epochs": 9, "max_steps": 4}, "sample", ["step 4"]),  # at the end of one
+        ({**SELDOM, "epochs": 9, "max_steps": 4}, "checkpoint", ["step 4"]),
+    ],
 )
-def test_grids_and_checkpoints_are_due_at_intervals_and_after_the_last_epoch(
-    every: int, epochs: int, expected: list[int]
-) -> None:
-    ends = [f"step {2 * epoch}" for epoch in expected]
-    assert list_due(replace(PLAIN, epochs=epochs, sample_every=every), "sample") == ends
-    assert list_due(replace(PLAIN, epochs=epochs, checkpoint_every=every), "checkpoint") == ends
-    assert len(list_due(replace(PLAIN, epochs=epochs, sample_every=every), "checkpoint")) == epochs
-
-
-def test_max_steps_ends_training_before_the_epochs_do() -> None:
-    cadence = replace(PLAIN, max_steps=3)  # in the middle of an epoch
-    assert play(cadence)[-1][0] == "step 3"
-    assert list_due(cadence, "epoch") == ["step 2"]
-    assert (cadence.total_steps, cadence.total_updates) == (3, 6)
-    cadence = replace(PLAIN, epochs=9, max_steps=4, sample_every=5, checkpoint_every=5)  # at the end of one
-    assert list_due(cadence, "sample") == list_due(cadence, "checkpoint") == ["step 4"]
-    assert play(replace(PLAIN, max_steps=1000)) == play(PLAIN)
+def test_what_is_due(changes: dict[str, Any], what: str, expected: list[str]) -> None:
+    assert [update for update, due in play(replace(PLAIN, **changes)) if what in due] == expected
