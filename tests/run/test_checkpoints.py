@@ -3,11 +3,11 @@ import io
 import json
 import math
 import os
-import pickle
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,16 +28,8 @@ from wgan_cli.run.checkpoints import (
     save_checkpoint,
 )
 from wgan_cli.training.schedule import Position
-from wgan_cli.training.state import TrainingState
 
 CONFIG: dict[str, Any] = {"seed": 3, "optimizer": {"betas": [0.0, 0.9], "critic_learning_rate": None}, "name": "ä"}
-
-
-def save_state(path: Path, updates: int) -> TrainingState:
-    """Save a small state after so many updates of either player."""
-    state = train_for(make_state(ema=True, optimizer="adam"), make_algorithm(), updates)
-    save_checkpoint(path, Checkpoint(CONFIG, data_spec(), state.counts(), state.tensors()))
-    return state
 
 
 def save(path: Path, updates: int = 2, **tensors: Tensor) -> Path:
@@ -48,7 +40,8 @@ def save(path: Path, updates: int = 2, **tensors: Tensor) -> Path:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    state = save_state(tmp_path / "a", updates=5)
+    state = train_for(make_state(ema=True, optimizer="adam"), make_algorithm(), 5)
+    save_checkpoint(tmp_path / "a", Checkpoint(CONFIG, data_spec(), state.counts(), state.tensors()))
     found = read_checkpoint(tmp_path / "a")
     assert (found.config, found.data, found.position) == (CONFIG, data_spec(), state.position)
     assert {"wgan-cli", "torch"} <= found.versions.keys()
@@ -60,12 +53,8 @@ def test_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tensor",
     [
-        torch.arange(6, dtype=torch.int64),
-        torch.tensor([True, False]),
-        torch.tensor([0.5, 1.5], dtype=torch.bfloat16),
-        torch.tensor(2.5),
-        torch.zeros(0, 3),
-        torch.arange(6.0).view(2, 3).T,
+        *(torch.arange(6), torch.tensor([True, False]), torch.tensor([0.5, 1.5], dtype=torch.bfloat16)),
+        *(torch.tensor(2.5), torch.zeros(0, 3), torch.arange(6.0).view(2, 3).T),
         torch.arange(96.0).view(2, 3, 4, 4).to(memory_format=torch.channels_last),
     ],
     ids=lambda tensor: f"{tensor.dtype} {tuple(tensor.shape)}",
@@ -80,20 +69,10 @@ def test_tensors_of_every_kind(tensor: Tensor, tmp_path: Path) -> None:
 # Writing.
 
 
-def raise_error(error: Exception) -> Callable[..., None]:
-    def call(*_: object) -> None:
-        raise error
-
-    return call
-
-
 def fail_at_each_operation(action: Callable[[], object]) -> Iterator[Exception | None]:
-    """Let the first file operation of an action fail, then only its second, and so on until none is left.
+    """Let the first file operation of an action fail, then only its second, and so on; yield the errors of the action.
 
     A write that fails has written half.
-
-    Yields:
-        The error that the action raised.
     """
     number = operations = 0
 
@@ -155,7 +134,7 @@ def test_last_becomes_another_name_of_a_checkpoint_or_its_copy(
     old, new = save(tmp_path / "old", x=torch.zeros(3)), save(tmp_path / "new", x=torch.ones(3))
     last = tmp_path / "last"
     if not has_links:
-        monkeypatch.setattr(os, "link", raise_error(OSError()))
+        monkeypatch.setattr(os, "link", Mock(side_effect=OSError))
     link_checkpoint(old, last)
     for _ in fail_at_each_operation(lambda: link_checkpoint(new, last)):
         assert names(tmp_path) == {"old", "new", "last"}
@@ -190,28 +169,23 @@ def refuse(path: Path) -> str:
     return message
 
 
-def entry(dtype: str, size: int, stop: int) -> dict[str, Any]:
-    return {"x": {"dtype": dtype, "shape": [size], "data_offsets": [0, stop]}}
+def rewrite_entry(dtype: str, size: int, stop: int) -> Callable[[Path], None]:
+    return lambda path: rewrite(path, {"x": {"dtype": dtype, "shape": [size], "data_offsets": [0, stop]}})
 
 
-def replace_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
-    def change(path: Path) -> None:
-        path.unlink()
-        make(path)
-
-    return change
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("hello, this is not a checkpoint"),
-    "pickle": lambda path: path.write_bytes(pickle.dumps({"config": {}})),
     "safetensors of others": lambda path: safetensors.torch.save_file({"x": torch.zeros(2)}, path, {"format": "pt"}),
     "later format": lambda path: rewrite(path, {}, format="wgan-cli \x1b[31m99" + 99 * " "),
-    "folder": replace_by(Path.mkdir),
-    "pipe": replace_by(os.mkfifo),
-    "a trillion numbers": lambda path: rewrite(path, entry("F32", 10**12, 4 * 10**12)),
-    "a trillion numbers in 8 bytes": lambda path: rewrite(path, entry("F32", 10**12, 8)),
-    "unknown type": lambda path: rewrite(path, entry("\x1b[31mF32", 2, 8)),
+    "pipe": replace_by_pipe,
+    "a trillion numbers": rewrite_entry("F32", 10**12, 4 * 10**12),
+    "a trillion numbers in 8 bytes": rewrite_entry("F32", 10**12, 8),
+    "unknown type": rewrite_entry("\x1b[31mF32", 2, 8),
     "header of an exabyte": lambda path: path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:]),
     "one byte more": lambda path: path.write_bytes(path.read_bytes() + b"x"),
 }
@@ -226,27 +200,18 @@ def test_files_that_are_not_checkpoints(make: Callable[[Path], object], tmp_path
     assert peek(path) is None
 
 
-def test_a_checkpoint_of_an_older_version(tmp_path: Path) -> None:
-    torch.save({"format": 3}, tmp_path / "last.pt")
-    message = "is a checkpoint of an older version (*.pt), which this version cannot read"
-    assert refuse(tmp_path / "last.pt") == message
-
-
 UNUSABLE = {
     "config": {
         "hello": "Expecting value",
         '{"epochs": NaN}': "NaN is not a JSON number",
-        '{"epochs": -Infinity}': "-Infinity is not a JSON number",
         '{"a":' * 10**5: "maximum recursion depth exceeded",
         "[1]": "config must be an object",
     },
     "versions": {"null": "versions must be an object"},
     "counts": {
         '{"step": -1}': "step must be a whole number from 0 to 2⁵³",
-        '{"step": true}': "step must be a whole number from 0 to 2⁵³",
         '{"step": 1, "critic_updates": 9007199254740992}': "critic_updates must be a whole number from 0 to 2⁵³",
         '{"step": 1' + 5000 * "0" + "}": "digits",
-        "{}": "step must be a whole number from 0 to 2⁵³",
     },
     "data": {
         '{"shape": [3, 0, 8]}': "data.shape[1]=0",
@@ -285,8 +250,7 @@ def test_numbers_that_are_not_finite(value: float, tmp_path: Path) -> None:
 
 
 def test_no_truncated_file_and_no_flipped_bit_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    save_state(path, updates=3)
+    path = save(tmp_path / "a", x=torch.rand(300), y=torch.rand(2, 3).double())
     content = path.read_bytes()
     for length in (*range(0, len(content), len(content) // 20), len(content) - 1):
         path.write_bytes(content[:length])
@@ -322,8 +286,10 @@ def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path: Path) -> N
     files = make_folder(tmp_path, epoch_0001=3, last=5)
     for path, expected in ((tmp_path, "last"), (files["last"], "last"), (files["epoch_0001"], "epoch_0001")):
         assert find_checkpoint(path)[0] == files[expected]
-    with pytest.raises(InputError, match="does not exist"):
-        find_checkpoint(tmp_path / "nope")
+    newest = save(tmp_path / "checkpoints/epoch_0002.safetensors", 6)  # not yet linked as the last
+    assert find_checkpoint(tmp_path)[0] == newest
+    tear(newest)
+    assert find_checkpoint(tmp_path)[0] == files["last"]
 
 
 @pytest.mark.parametrize("damage", [tear, flip, Path.unlink])
@@ -343,16 +309,10 @@ def test_the_newest_intact_checkpoint_is_used_and_the_others_are_named(
     refuse(files["last"])  # a file that is named is that file
     for name in ("epoch_0001", "epoch_0002", "epoch_9999"):
         damage(files[name])
-    message = r"^has no intact checkpoint: .*last\.safetensors is .*, and so are the 4 others$"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(
+        InputError, match=r"^has no intact checkpoint: .*last\.safetensors is .*, and so are the 4 others$"
+    ):
         find_checkpoint(tmp_path)
-
-
-def test_an_epochs_checkpoint_that_is_not_yet_linked_as_the_last_is_the_newest(tmp_path: Path) -> None:
-    files = make_folder(tmp_path, epoch_0001=3, epoch_0002=6, last=3)
-    assert find_checkpoint(tmp_path)[0] == files["epoch_0002"]
-    tear(files["epoch_0002"])
-    assert find_checkpoint(tmp_path)[0] == files["last"]
 
 
 def test_peek_reads_no_tensors(tmp_path: Path) -> None:
@@ -370,14 +330,13 @@ def test_peek_reads_no_tensors(tmp_path: Path) -> None:
         (torch, "isfinite", RuntimeError("DefaultCPUAllocator: can't allocate memory")),
         (torch, "isfinite", MemoryError()),
     ],
-    ids=["permission", "memory of torch", "memory of Python"],
 )
 def test_an_intact_checkpoint_that_cannot_be_read_now_is_not_passed_over(
     place: Any, name: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the run would be resumed from an older one."""
     make_folder(tmp_path, epoch_0001=3, last=6)
-    monkeypatch.setattr(place, name, raise_error(error))
+    monkeypatch.setattr(place, name, Mock(side_effect=error))
     with pytest.raises(type(error)) as raised:
         find_checkpoint(tmp_path)
     assert raised.value is error

@@ -1,5 +1,4 @@
 import os
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,6 @@ def test_a_run_is_never_overwritten(earlier: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_in_which_nothing_was_saved_is_used_again(tmp_path: Path) -> None:
-    """It was empty, or a process was killed before its first save."""
     for seed in (1, 2):
         with RunFolder(tmp_path).create({"seed": seed}, []):
             pass
@@ -54,11 +52,11 @@ def test_a_folder_in_which_nothing_was_saved_is_used_again(tmp_path: Path) -> No
 
 def test_only_one_process_writes_to_a_folder(tmp_path: Path) -> None:
     """The system refuses a second lock, also in the same process."""
-    folder, message = RunFolder(tmp_path / "run"), "another process is writing to it"
+    folder = RunFolder(tmp_path)
     with folder.create(CONFIG, []):
         folder.last_checkpoint.write_text("")
         for again in (folder.reopen(), folder.create(CONFIG, [])):
-            with pytest.raises(InputError, match=message), again:
+            with pytest.raises(InputError, match="another process is writing to it"), again:
                 pass
     for _ in range(2):
         with folder.reopen():
@@ -73,26 +71,22 @@ def test_half_written_files_of_a_killed_process_are_deleted(tmp_path: Path) -> N
     half = [path.with_name(f".{path.name}.77.partial") for path in own]
     kept = [folder.log, folder.sample("real"), tmp_path / "notes.partial", tmp_path / "mine/.a.77.partial"]
 
-    def open_folder(context: AbstractContextManager[None]) -> None:
+    for context in (folder.reopen(), folder.create({}, [])):
         for path in (*kept, *half):
             path.write_text("")
         with context:
             assert all(path.exists() for path in kept)
             assert not any(path.exists() for path in half)
-
-    open_folder(folder.reopen())
-    folder.last_checkpoint.unlink()
-    open_folder(folder.create({}, []))
+        folder.last_checkpoint.unlink(missing_ok=True)  # otherwise it could not be created again
 
 
 @pytest.mark.parametrize("place", ["samples", "checkpoints", "wgan-train.log", "metrics.csv", "timing.csv", ".lock"])
 def test_nothing_is_written_through_a_link_or_to_a_pipe(place: str, tmp_path: Path) -> None:
     folder, elsewhere = start(tmp_path / "run"), tmp_path / "elsewhere"
     own = folder.path / place
-    if own.exists():
-        own.rename(elsewhere)
-    else:
-        elsewhere.write_text("")
+    if not own.exists():
+        own.write_text("")
+    own.rename(elsewhere)
     own.symlink_to(elsewhere)
     before = tree(tmp_path)
     with pytest.raises(InputError, match=f"{place} is a link, which no run creates"), folder.reopen():
@@ -106,21 +100,22 @@ def test_nothing_is_written_through_a_link_or_to_a_pipe(place: str, tmp_path: Pa
         pass
 
 
-def test_folders_that_cannot_be_reopened(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for name, file in {"empty": "readme.txt", "sweep": "multirun.yaml", "old": "checkpoints/last.pt"}.items():
-        (tmp_path / name / file).parent.mkdir(parents=True)
-        (tmp_path / name / file).write_text("")
-    for name, message in {
-        "file": "is a file, not the folder of a run",
-        "nope": "does not exist",
-        "empty": r"is not the folder of a run: it has no checkpoints/last\.safetensors",
-        "sweep": r"is the folder of a sweep; to resume it, repeat its command with out=.*sweep resume=auto",
-        "old": r"contains checkpoints of an older version \(\*\.pt\), which this version cannot read",
-    }.items():
-        with pytest.raises(InputError, match=message) as refused, RunFolder(tmp_path / name).reopen():
-            pass
-        assert "\n" not in str(refused.value)
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("other", "does not exist"),
+        ("run", "is a file, not the folder of a run"),
+        ("run/readme.txt", r"is not the folder of a run: it has no checkpoints/last\.safetensors"),
+        ("run/multirun.yaml", r"is the folder of a sweep; to resume it, repeat .* with out=.*run resume=auto$"),
+        ("run/checkpoints/last.pt", r"contains checkpoints of an older version \(\*\.pt\), which this version cannot"),
+    ],
+)
+def test_folders_that_cannot_be_reopened(file: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("")
+    with pytest.raises(InputError, match=message) as refused, RunFolder(tmp_path / "run").reopen():
+        pass
+    assert "\n" not in str(refused.value)
 
 
 def test_only_the_newest_epochs_are_kept(tmp_path: Path) -> None:

@@ -2,18 +2,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from tests.builders import CADENCE, build_network, data_spec, make_algorithm, make_state, settings, train_for
+from tests.builders import CADENCE, data_spec, make_algorithm, make_state, settings, train_for
 from wgan_cli.errors import InputError
-from wgan_cli.networks import CRITICS, GENERATORS
+from wgan_cli.networks.mlp import MLPCritic, MLPGenerator
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.run.checkpoints import Checkpoint, save_checkpoint
 from wgan_cli.run.plan import check_space, count_checkpoints, describe_run, measure_checkpoint
-from wgan_cli.settings import Settings
 from wgan_cli.training.ema import copy_for_average
 from wgan_cli.training.schedule import CriticSchedule, Position
 from wgan_cli.training.state import TrainingState
@@ -21,9 +20,8 @@ from wgan_cli.training.state import TrainingState
 
 def make_large_state(optimizer: str, ema: bool) -> TrainingState:
     """About 700,000 weights: 12 · 12 pixels, two layers of 512 units in either player."""
-    shape, sizes = (1, 12, 12), (512, 512)
-    generator = build_network(GENERATORS["mlp"], shape, latent_dim=64, normalization="none", hidden_sizes=sizes)
-    critic = build_network(CRITICS["mlp"], shape, hidden_sizes=sizes)
+    generator = MLPGenerator((1, 12, 12), latent_dim=64, normalization="none", hidden_sizes=(512, 512))
+    critic = MLPCritic((1, 12, 12), hidden_sizes=(512, 512))
     optimizers = OPTIMIZERS[optimizer](generator, critic)
     average = copy_for_average(generator) if ema else None
     return TrainingState(generator, critic, optimizers.generator, optimizers.critic, average)
@@ -41,26 +39,18 @@ def test_checkpoints_have_the_predicted_size(optimizer: str, ema: bool, tmp_path
     assert predicted == measure_checkpoint(state) == pytest.approx((tmp_path / "a").stat().st_size, rel=0.01)
 
 
-def make_settings(**changed: Any) -> Settings:
-    parts = {
-        "dataset": {"name": "glyphs"},
-        "constraint": {"name": "clip", "clip_value": 0.5},
-        "optimizer": {"name": "adam", "learning_rate": 0.25, "critic_learning_rate": None},
-    }
-    return settings(**{**parts, "generator_batch_size": 4, **changed})
-
-
 def test_the_plan() -> None:
     state = make_large_state("adam", ema=True)
-    plan = describe_run(make_settings(), state, CADENCE, replace(data_spec(), count=400), "bf16")
+    chosen = settings(generator_batch_size=4)
+    plan = describe_run(chosen, state, CADENCE, replace(data_spec(), count=400), "bf16")
     # 64·512 + 512, 512·512 + 512, 512·144 + 144; the critic 144·512 + 512, 512·512 + 512, 512 + 1.
     for words in (
         "cpu, 1 thread, bf16",
         "glyphs, 400 for training, 1×12×12, batches of 4\n",
         f"mlp, {33_280 + 262_656 + 73_872:,} parameters, averaged for samples",
         f"mlp, {74_240 + 262_656 + 513:,} parameters\n",
-        "wasserstein, constraint clip (clip_value 0.5), n_critic 5\n",
-        "adam (learning_rate 0.25)\n",
+        "wasserstein, constraint clip (clip_value 0.2), n_critic 5\n",
+        "rmsprop (learning_rate 0.01)\n",
         "4 of 100 critic updates each, 80 steps in all\n",
         f"2 of {measure_checkpoint(state) / 1e6:.1f} MB",
     ):
@@ -71,8 +61,7 @@ def test_the_plan() -> None:
 def test_the_plan_of_a_resumed_run_with_everything() -> None:
     state = make_state()
     state.position = Position(26, 130, 0)
-    dataset = {"name": "mnist", "flip": True}
-    chosen = make_settings(max_steps=50, max_minutes=1.5, generator_batch_size=7, dataset=dataset)
+    chosen = settings(max_steps=50, max_minutes=1.5, generator_batch_size=7, dataset={"name": "mnist", "flip": True})
     cadence = replace(CADENCE, max_steps=50, schedule=CriticSchedule(5, 100, 25, 500))
     plan = describe_run(chosen, state, cadence, data_spec(num_classes=10), "fp32")
     for words in (
@@ -99,19 +88,13 @@ def test_checkpoints_that_the_rest_of_the_run_writes() -> None:
 def test_free_disk_space(exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The space that counts is that of the folder, or of the nearest parent that exists."""
     folder = tmp_path if exists else tmp_path / "outputs" / "run"
-    asked = []
-
-    def disk_usage(path: Path) -> SimpleNamespace:
-        asked.append(path)
-        return SimpleNamespace(free=5_000_000)
-
+    disk_usage = Mock(return_value=SimpleNamespace(free=5_000_000))
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     assert check_space(folder, 1_000_000, 4) is None  # four, and a fifth while it is written
-    warning = check_space(folder, 1_000_000, 5)
-    assert warning is not None
+    warning = str(check_space(folder, 1_000_000, 5))
     assert "need 6.0 MB, and" in warning
     assert "has 5.0 MB left; checkpoint.keep=3" in warning
     assert check_space(folder, 2_500_000, 1) is None
     with pytest.raises(InputError, match=r"^needs 5\.0 MB for two checkpoints; .* has 5\.0 MB left$"):
         check_space(folder, 2_500_001, 1)
-    assert set(asked) == {tmp_path}
+    assert {call.args for call in disk_usage.call_args_list} == {(tmp_path,)}
