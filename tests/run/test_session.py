@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from tests.builders import bits, data_spec, make_algorithm, make_state, settings, uint8_images
 from tests.commands import names, tree
-from wgan_cli.constraints import Clip, Constraint, GradientPenalty, SpectralNorm
-from wgan_cli.errors import RunFailedError, report_failures
-from wgan_cli.losses import Hinge, Loss, Wasserstein
+from wgan_cli.constraints import GradientPenalty, SpectralNorm
+from wgan_cli.errors import RunFailedError
+from wgan_cli.losses import Hinge, Wasserstein
 from wgan_cli.networks.players import Batch
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import read_checkpoint
@@ -33,33 +33,22 @@ CADENCE = Cadence(4, None, 3, CriticSchedule(2), log_every=2, sample_every=1, ch
 
 
 def make_run(
-    cadence: Cadence = CADENCE,
-    state: TrainingState | None = None,
-    loss: Loss | None = None,
-    constraint: Constraint | None = None,
-    max_minutes: float | None = None,
+    cadence: Cadence = CADENCE, state: TrainingState | None = None, max_minutes: float | None = None, **parts: Any
 ) -> Run:
-    """A run of 12 critic updates over 14 small images."""
-    return Run(
-        settings=settings(seed=11, max_minutes=max_minutes),
-        state=state or make_state(ema=True),
-        algorithm=replace(make_algorithm(), loss=loss or Wasserstein(), constraint=constraint or Clip()),
-        cadence=cadence,
-        data=data_spec(),
-        real=uint8_images(14),
-        plan="",
-    )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    return create(tmp_path / "run")
+    """A run of 12 critic updates over 14 small images. The parts are the algorithm's."""
+    algorithm, chosen = replace(make_algorithm(), **parts), settings(seed=11, max_minutes=max_minutes)
+    return Run(chosen, state or make_state(ema=True), algorithm, cadence, data_spec(), uint8_images(14), plan="")
 
 
 def create(path: Path) -> RunFolder:
     folder = RunFolder(path)
     with folder.create({}, []):
         return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return create(tmp_path / "run")
 
 
 def read_bits(path: Path) -> dict[str, Any]:
@@ -104,12 +93,7 @@ def test_what_a_run_leaves(folder: RunFolder) -> None:
     run = make_run()
     assert execute(run, folder) == "finished"
     assert names(folder.path) == {
-        ".lock",
-        "config.yaml",
-        "metrics.csv",
-        "timing.csv",
-        "samples/real.png",
-        "samples/progress.gif",
+        *(".lock", "config.yaml", "metrics.csv", "timing.csv", "samples/real.png", "samples/progress.gif"),
         *(f"samples/epoch_000{epoch}.png" for epoch in (1, 2, 3, 4)),
         *(f"checkpoints/{name}.safetensors" for name in ("epoch_0002", "epoch_0004", "last")),
     }
@@ -174,29 +158,21 @@ def test_rows_are_the_means_since_the_last_row(folder: RunFolder) -> None:
     assert all(row["images_per_second"] > 0 for row in timing)
 
 
-@pytest.mark.parametrize("log_every", [1, 3])
-def test_a_loss_that_is_not_finite_ends_the_run(log_every: int, folder: RunFolder) -> None:
+@pytest.mark.parametrize(
+    ("at", "log_every", "rows", "epochs"), [(9, 1, [1, 2, 3, 4], 2), (9, 3, [3], 2), (1, 1, [], 0)]
+)
+def test_a_loss_that_is_not_finite_ends_the_run(
+    at: int, log_every: int, rows: list[int], epochs: int, folder: RunFolder
+) -> None:
     """The ninth critic update is the first of step 5. Nothing later than step 4 is written."""
-    run = make_run(
-        replace(CADENCE, log_every=log_every, checkpoint_every=1),
-        loss=RecordedLoss(at=9, action=lambda value: value * torch.nan),
-    )
-    with pytest.raises(RunFailedError, match=r"^in step 5 a loss or a gradient was not finite"):
-        execute(run, folder)
-    assert {name for name in names(folder.path) if name.startswith(("checkpoints", "samples"))} == {
-        "samples/real.png",
-        *(f"samples/epoch_000{epoch}.png" for epoch in (1, 2)),
-        *(f"checkpoints/{name}.safetensors" for name in ("epoch_0001", "epoch_0002", "last")),
-    }
-    assert read_checkpoint(folder.last_checkpoint).position == Position(3, 6, 0)
-    assert [row["step"] for row in read_rows(folder.metrics)] == list(range(log_every, 5, log_every))
-
-
-def test_a_run_that_fails_at_once_keeps_its_first_checkpoint(folder: RunFolder) -> None:
-    with pytest.raises(RunFailedError, match=r"^in step 1 "):
-        execute(make_run(loss=RecordedLoss(at=1, action=lambda value: value / 0)), folder)
-    assert names(folder.last_checkpoint.parent) == {"last.safetensors"}
-    assert read_bits(folder.last_checkpoint) == bits(make_run().state)
+    loss = RecordedLoss(at, action=lambda value: value * torch.nan)
+    with pytest.raises(RunFailedError, match=rf"^in step {1 + at // 2} a loss or a gradient was not finite"):
+        execute(make_run(replace(CADENCE, log_every=log_every, checkpoint_every=1), loss=loss), folder)
+    numbers = [f"epoch_000{epoch}" for epoch in range(1, epochs + 1)]
+    assert names(folder.film.parent) == {"real.png", *(f"{number}.png" for number in numbers)}
+    assert names(folder.last_checkpoint.parent) == {f"{name}.safetensors" for name in (*numbers, "last")}
+    assert read_checkpoint(folder.last_checkpoint).position == (Position(3, 6, 0) if epochs else Position())
+    assert [row["step"] for row in read_rows(folder.metrics)] == rows
 
 
 def test_a_run_with_many_stops_is_the_same_run(folder: RunFolder, tmp_path: Path) -> None:
@@ -226,44 +202,23 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     def train(every: int) -> dict[str, Any]:
         state = make_state("dcgan", "adam", "spectral_norm", ema=True)
         cadence = replace(CADENCE, log_every=every, sample_every=every, checkpoint_every=every)
-        execute(make_run(cadence, state, Hinge(), SpectralNorm()), create(tmp_path / str(every)))
+        execute(make_run(cadence, state, loss=Hinge(), constraint=SpectralNorm()), create(tmp_path / str(every)))
         return {key: value for key, value in bits(state).items() if not key.startswith(("/means", "/rows"))}
 
     assert train(1) == train(1000)
     assert len(names(tmp_path / "1")) > len(names(tmp_path / "1000"))
 
 
-def interrupt(*numbers: int) -> RecordedLoss:
-    def action(loss: Tensor) -> Tensor:
-        for number in numbers:
-            os.kill(os.getpid(), number)
-        return loss
-
-    return RecordedLoss(at=5, action=action)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_after_the_current_update(number: signal.Signals, folder: RunFolder) -> None:
+    def interrupt(loss: Tensor) -> Tensor:
+        os.kill(os.getpid(), number)
+        return loss
+
     earlier = signal.getsignal(number)
-    run = make_run(loss=interrupt(number))
+    run = make_run(loss=RecordedLoss(at=5, action=interrupt))
     assert execute(run, folder) == number
     assert signal.getsignal(number) == earlier
     assert run.state.position == Position(2, 5, 1)
     assert read_bits(folder.last_checkpoint) == bits(run.state)
     assert folder.sample("last").is_file()
-
-
-def test_a_second_interrupt_stops_at_once(folder: RunFolder) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        execute(make_run(loss=interrupt(signal.SIGINT, signal.SIGINT)), folder)
-    assert not folder.sample("last").exists()
-
-
-def test_a_failure_of_the_machine_leaves_the_last_good_checkpoint(folder: RunFolder) -> None:
-    def run_out_of_memory(_: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    message = r"^out of memory; lower one of batch_size=4\. The last good checkpoint is .*last\.safetensors\.$"
-    with pytest.raises(RunFailedError, match=message), report_failures("batch_size=4", folder.last_checkpoint):
-        execute(make_run(loss=RecordedLoss(at=8, action=run_out_of_memory)), folder)
-    assert read_checkpoint(folder.last_checkpoint).position == Position(3, 6, 0)
