@@ -4,10 +4,9 @@ import pytest
 
 from wgan_cli.data import DATASETS
 
-glyphs = functools.cache(DATASETS["glyphs"])
+glyphs = functools.cache(DATASETS["glyphs"])  # renders the digits once: it takes half a second
 
 
 @pytest.fixture(autouse=True)
 def _render_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render the digits once: it takes half a second."""
     monkeypatch.setitem(DATASETS, "glyphs", glyphs)

@@ -103,17 +103,20 @@ def test_nothing_is_written_through_a_link_or_to_a_pipe(place: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("other", "does not exist"),
-        ("run", "is a file, not the folder of a run"),
-        ("run/readme.txt", r"is not the folder of a run: it has no checkpoints/last\.safetensors"),
-        ("run/multirun.yaml", r"is the folder of a sweep; to resume it, repeat .* with out=.*run resume=auto$"),
-        ("run/checkpoints/last.pt", r"contains checkpoints of an older version \(\*\.pt\), which this version cannot"),
+        ("b", "does not exist"),
+        ("a", "is a file, not the folder of a run"),
+        ("a/readme.txt", r"is not the folder of a run: it has no checkpoints/last\.safetensors"),
+        ("a/multirun.yaml", r"is the folder of a sweep; to resume it, repeat its command with out=.*a resume=auto"),
+        (
+            "a/checkpoints/last.pt",
+            r"contains checkpoints of an older version \(\*\.pt\), which this version cannot read",
+        ),
     ],
 )
 def test_folders_that_cannot_be_reopened(file: str, message: str, tmp_path: Path) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text("")
-    with pytest.raises(InputError, match=message) as refused, RunFolder(tmp_path / "run").reopen():
+    with pytest.raises(InputError, match=message) as refused, RunFolder(tmp_path / "a").reopen():
         pass
     assert "\n" not in str(refused.value)
 

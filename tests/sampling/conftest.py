@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageSequence
 from torch import Tensor, nn
 
+from tests.builders import uint8_images
 from wgan_cli.networks.players import Generator
 from wgan_cli.sampling.draw import draw
 from wgan_cli.sampling.pictures import to_bytes
@@ -44,13 +45,13 @@ def draw_bytes(generator: Generator, latents: Tensor, classes: Tensor | None = N
 
 def make_images(count: int, channels: int = 1, size: int = SIZE) -> Tensor:
     """Noise without black pixels, always the same."""
-    random = torch.Generator().manual_seed(count)
-    return torch.randint(1, 256, (count, channels, size, size), dtype=torch.uint8, generator=random)
+    return uint8_images(count, channels, size).clamp(min=1)
 
 
 def read_png(path: Path, channels: int = 1) -> Array:
     """Height × width × channels."""
     with Image.open(path) as png:
+        assert png.format == "PNG"
         pixels = np.array(png)
     return pixels.reshape(*pixels.shape[:2], channels)
 

@@ -27,9 +27,7 @@ def test_classes_are_all_unless_the_user_chooses() -> None:
         ((), None, "dataset.conditional=true"),
     ],
 )
-def test_classes_that_the_generator_does_not_have(
-    chosen: tuple[int, ...], num_classes: int | None, expected: str
-) -> None:
+def test_classes_that_do_not_exist(chosen: tuple[int, ...], num_classes: int | None, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         select_classes(chosen, num_classes)
 
@@ -49,29 +47,19 @@ def test_latents_may_be_numbers_of_any_type(kind: str, save: Callable[..., None]
         assert classes is None
 
 
-def test_classes_come_with_the_latents_unless_they_do_not_matter(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", latents=GOOD, classes=np.array([9, 9, 0, 1, 2, 2], np.uint8))
-    _, classes = read_latents(tmp_path / "a.npz", 5, 10)
-    assert classes is not None
-    assert classes.numpy().dtype == np.int64
-    assert classes.tolist() == [9, 9, 0, 1, 2, 2]
-    assert read_latents(tmp_path / "a.npz", 5, None).classes is None
-
-
 def write_member(path: Path, content: bytes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("latents.npy", content)
 
 
-def write_damaged(path: Path, at: float) -> None:
+def write_damaged(path: Path) -> None:
     np.savez_compressed(path, latents=np.random.default_rng(0).normal(size=(50, 5)))
     content = bytearray(path.read_bytes())
-    content[int(at * len(content))] ^= 0xFF
+    content[2 * len(content) // 5] ^= 0xFF
     path.write_bytes(content)
 
 
 def write_huge(path: Path) -> None:
-    """A header that promises more than any memory holds."""
     np.save(path.with_suffix(".npy"), GOOD)
     content = path.with_suffix(".npy").read_bytes()
     write_member(path, content.replace(b"(6, 5), }            ", b"(4000000000000, 5), }"))
@@ -85,7 +73,6 @@ ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "too long": ({"latents": np.ones((4, 6))}, "(4, 6)"),
     "empty": ({"latents": GOOD[:0]}, "(0, 5)"),
     "NaN": ({"latents": np.where(np.eye(6, 5), np.nan, GOOD)}, "some are not finite"),
-    "infinite": ({"latents": np.where(np.eye(6, 5), -np.inf, GOOD)}, "some are not finite"),
     "too large for float32": ({"latents": np.full((4, 5), 1e300)}, "some are not finite"),
     "booleans": ({"latents": GOOD > 0}, "bool"),
     "text": ({"latents": GOOD.astype(str)}, "the array is <U"),
@@ -94,7 +81,6 @@ ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "classes below 0": ({"latents": GOOD, "classes": np.full(6, -1)}, "from 0 to 9"),
     "too few classes": ({"latents": GOOD, "classes": np.zeros(3, int)}, "6 whole numbers"),
     "fractions as classes": ({"latents": GOOD, "classes": np.zeros(6)}, "whole numbers"),
-    "one-hot classes": ({"latents": GOOD, "classes": np.eye(6, 10, dtype=int)}, "whole numbers"),
 }
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     **{name: (partial(np.savez, **arrays), expected) for name, (arrays, expected) in ARRAYS.items()},
@@ -104,8 +90,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "an .npy file": (lambda path: path.write_bytes(b"\x93NUMPY" + b"\x01\x00" + bytes(200)), "not a zip file"),
     "not an array": (lambda path: write_member(path, b"hello"), "the array is |S5 ()"),
     "a broken header": (lambda path: write_member(path, b"\x93NUMPY\x01\x00\x05\x00{'a':"), "not a readable .npz file"),
-    "damaged": (lambda path: write_damaged(path, 0.4), "is not a readable .npz file"),
-    "damaged at its end": (lambda path: write_damaged(path, 0.99), "not a zip file"),
+    "damaged": (write_damaged, "is not a readable .npz file"),
     "huge": (write_huge, "Unable to allocate"),
 }
 

@@ -3,9 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from tests.sampling.conftest import cut_cells, make_images, read_gif, read_png
+from tests.sampling.conftest import cut_cells, make_images, read_gif
 from wgan_cli.sampling.pictures import make_grid, read_pictures, save_gif, save_png, to_bytes, to_picture
 
 
@@ -36,15 +35,6 @@ def test_grid(count: int, given: dict[str, int], shape: tuple[int, int], channel
         place = (index % shape[0], index // shape[0]) if "rows" in given else divmod(index, shape[1])
         assert np.array_equal(cells[place], image.permute(1, 2, 0).numpy())
     assert int((canvas > 0).sum()) == images.numel()
-
-
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
-def test_png(channels: int, mode: str, tmp_path: Path) -> None:
-    image = make_images(1, channels)[0]
-    save_png(image, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as png:
-        assert (png.format, png.mode) == ("PNG", mode)
-    assert np.array_equal(read_png(tmp_path / "a.png", channels), image.permute(1, 2, 0).numpy())
 
 
 def test_a_gif_shows_each_frame_for_its_time(tmp_path: Path) -> None:
