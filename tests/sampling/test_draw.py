@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from tests.sampling.conftest import TinyGenerator, cut_cells, draw_bytes
 from wgan_cli.networks.players import Generator
-from wgan_cli.sampling.draw import CHUNK, cycle, derive_latent_seeds, draw, draw_grid, draw_latents
-from wgan_cli.sampling.draw import interpolate, render, slerp
+from wgan_cli.sampling.draw import cycle, derive_latent_seeds, draw, draw_grid, draw_latents, interpolate, render, slerp
+
+CHUNK = 64  # so many samples are generated at a time
 
 
 def test_each_latent_comes_from_its_own_seed() -> None:

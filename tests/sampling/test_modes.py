@@ -9,24 +9,17 @@ from PIL import Image
 from tests.sampling.conftest import TinyGenerator, cut_cells, draw_bytes, read_gif, read_npz, read_png
 from wgan_cli.errors import InputError
 from wgan_cli.networks.players import Batch
+from wgan_cli.sampling import modes
 from wgan_cli.sampling.draw import cycle, derive_latent_seeds, draw_latents, interpolate
-from wgan_cli.sampling.modes import MODES, write_grid, write_images, write_interpolation, write_npz
+from wgan_cli.sampling.modes import write_grid, write_images, write_interpolation, write_npz
 from wgan_cli.sampling.pictures import make_grid, to_bytes
 
 COUNT = 70  # more than a chunk
-WRITERS: dict[str, Any] = {
-    "grid": write_grid,
-    "images": write_images,
-    "interpolation": write_interpolation,
-    "npz": write_npz,
-}
+WRITERS: dict[str, Any] = {mode: getattr(modes, f"write_{mode}") for mode in modes.MODES}
 
 
 def make_inputs(count: int, classes: list[int] | None = None, seed: int = 0) -> Batch:
     return Batch(draw_latents(seed, count, 5), None if classes is None else cycle(classes, count))
-
-
-# The same images in every mode.
 
 
 @pytest.mark.parametrize("classes", [None, [0, 1, 2]])
@@ -42,9 +35,7 @@ def test_the_modes_agree_pixel_by_pixel(classes: list[int] | None, channels: int
     assert (latents.dtype, latents.shape) == (np.float32, (COUNT, 5))
     assert (seeds.dtype, seeds.shape) == (np.int64, (COUNT,))
     if classes:
-        assert arrays["classes"].dtype == np.int64
-        assert arrays["classes"].tolist() == [index % 3 for index in range(COUNT)]
-
+        assert (arrays["classes"].dtype, arrays["classes"].tolist()) == (np.int64, [k % 3 for k in range(COUNT)])
     assert write_images(generator, inputs, tmp_path / "images") == f"wrote 70 images to {tmp_path}/images/"
     files = sorted((tmp_path / "images").iterdir())
     assert [file.name for file in files] == [f"{index:06d}.png" for index in range(COUNT)]
@@ -54,7 +45,6 @@ def test_the_modes_agree_pixel_by_pixel(classes: list[int] | None, channels: int
     for index, (image, file) in enumerate(zip(images, files, strict=True)):
         assert np.array_equal(read_png(file, channels), image)
         assert np.array_equal(cells[(index % 3, index // 3) if classes else divmod(index, 9)], image)
-
     # As documented, a seed gives its latent, and the latent and the class give their image.
     for index in (0, 1, COUNT - 1):
         latent = torch.randn(5, generator=torch.Generator().manual_seed(int(seeds[index])))
@@ -64,9 +54,7 @@ def test_the_modes_agree_pixel_by_pixel(classes: list[int] | None, channels: int
         assert np.abs(difference).max() <= 1  # a batch of one may round in another way
 
 
-@pytest.mark.parametrize(
-    ("count", "shape"), [(1, (1, 1)), (2, (2, 1)), (3, (3, 1)), (4, (3, 2)), (7, (3, 3)), (24, (3, 8))]
-)
+@pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (2, (2, 1)), (3, (3, 1)), (7, (3, 3)), (24, (3, 8))])
 def test_a_grid_has_one_class_in_each_row(count: int, shape: tuple[int, int], tmp_path: Path) -> None:
     """There are no rows for classes without an image; the last column may not be full."""
     generator, inputs = TinyGenerator(10), make_inputs(count, [4, 1, 9])
@@ -78,9 +66,6 @@ def test_a_grid_has_one_class_in_each_row(count: int, shape: tuple[int, int], tm
     for index, image in enumerate(images):
         assert np.array_equal(cells[index % 3, index // 3, :, :, 0], image[0].numpy())
     assert np.count_nonzero(cells.any(axis=(2, 3, 4))) == count
-
-
-# Interpolation.
 
 
 @pytest.mark.parametrize(
@@ -134,9 +119,6 @@ def test_an_interpolation_is_two_files(name: str, tmp_path: Path) -> None:
         write()
 
 
-# Files.
-
-
 def test_images_are_written_to_a_new_or_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write_images(TinyGenerator(), make_inputs(2), tmp_path / "empty")
@@ -157,7 +139,7 @@ def test_a_wrong_name_is_found_before_anything_is_generated(mode: str, name: str
 
 @pytest.mark.parametrize("mode", WRITERS)
 def test_files_are_written_completely_or_not_at_all(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old, out = tmp_path / f"old-{MODES[mode][0]}", tmp_path / MODES[mode][0]
+    old, out = tmp_path / f"old-{modes.MODES[mode][0]}", tmp_path / modes.MODES[mode][0]
     if mode != "images":
         WRITERS[mode](TinyGenerator(), make_inputs(2), old)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
