@@ -71,25 +71,16 @@ def set_counts(**changes: Any) -> Change:
     return lambda saved: replace(saved, counts={**saved.counts, **changes})
 
 
-def drop_tensors(saved: Checkpoint) -> Checkpoint:
-    return replace(saved, tensors={})
-
-
-def drop_config(saved: Checkpoint) -> Checkpoint:
-    return replace(saved, config={})
-
-
 HOSTILE: dict[str, Change] = {
     "other network": set_generator(hidden_sizes=[6, 6]),
     "network by a dotted path": set_generator(name="os.system"),
     "target": set_generator(_target_="os.system"),
     "latents of a billion": set_generator(latent_dim=10**9),
     "network of 107 GB": set_generator(hidden_sizes=[16384] * 100),
-    "settings without a generator": drop_config,
+    "settings without a generator": lambda saved: replace(saved, config={}),
     "a generator that is a number": set_config(generator=3),
-    "no tensors": drop_tensors,
+    "no tensors": lambda saved: replace(saved, tensors={}),
     "classes": set_data(num_classes=10),
-    "grey images": set_data(shape=(1, 12, 12)),
     "images of a trillion pixels": set_data(shape=(3, 10**6, 10**6)),
 }
 
@@ -162,12 +153,12 @@ def test_settings_that_it_may_not_change(key: str, trained: tuple[Run, RunFolder
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop_tensors, "does not fit the run that it describes"),
+        (lambda saved: replace(saved, tensors={}), "does not fit the run that it describes"),
         (set_counts(critic_updates=99), "the run never reaches"),
         (set_counts(rows=99), "99 rows of metrics after"),
         (set_config(batch_size=0), "settings cannot be used: batch_size=0"),
         (set_config(loss={"name": "os.system"}), "settings cannot be used: loss.name=os.system"),
-        (drop_config, "settings cannot be used: epochs=null: is missing"),
+        (lambda saved: replace(saved, config={}), "settings cannot be used: epochs=null: is missing"),
         (set_data(fingerprint="?"), "have changed since the checkpoint"),
     ],
 )

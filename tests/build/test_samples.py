@@ -38,10 +38,11 @@ def reject(key: str, generator: Generator, **given: Any) -> str:
     before = set(Path.cwd().rglob("*"))
     with pytest.raises(SettingError) as rejected:
         write(generator, **given)
-    assert str(rejected.value).startswith(f"{key}=")
-    assert len(str(rejected.value).splitlines()) == 1
+    message = str(rejected.value)
+    assert message.startswith(f"{key}=")
+    assert len(message.splitlines()) == 1
     assert set(Path.cwd().rglob("*")) == before
-    return str(rejected.value)
+    return message
 
 
 def test_every_choice_is_known() -> None:
@@ -73,9 +74,7 @@ def test_defaults(num_classes: int | None, classes: tuple[int, ...] | None, coun
 
 
 @pytest.mark.parametrize(("num_classes", "classes"), [(None, None), (10, None), (10, (3, 7))])
-def test_latents_that_were_written_give_the_same_images_again(
-    num_classes: int | None, classes: tuple[int, ...] | None
-) -> None:
+def test_written_latents_give_the_same_images(num_classes: int | None, classes: tuple[int, ...] | None) -> None:
     generator = TinyGenerator(num_classes)
     write(generator, mode="npz", seed=5, num_images=70, classes=classes, truncation=0.7, out="a.npz")
     before = read_npz(Path("a.npz"))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.builders import bits
 from tests.sampling.conftest import TinyGenerator, cut_cells, draw_bytes
 from wgan_cli.networks.players import Generator
 from wgan_cli.sampling.draw import cycle, derive_latent_seeds, draw, draw_grid, draw_latents, interpolate, render, slerp
@@ -22,9 +23,6 @@ def test_each_latent_comes_from_its_own_seed() -> None:
     assert latents.dtype == torch.float32
     assert abs(latents.mean().item()) < 0.05
     assert abs(latents.std().item() - 1) < 0.05
-
-
-# Truncation.
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.5, 2.0])
@@ -52,9 +50,6 @@ def test_truncated_latents_are_truncated_normal(limit: float) -> None:
         error = math.sqrt((fourth - second**2) / len(values))  # standard error of the mean of the squares
         assert abs(values.double().square().mean().item() - second) < 4 * error
         assert abs(values.double().mean().item()) < 4 * math.sqrt(second / len(values))
-
-
-# Paths.
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.75, 1.0])
@@ -100,9 +95,6 @@ def test_a_path_goes_through_its_stops_and_closes(stops: int, frames: int) -> No
     for leg, steps in enumerate(cosines.acos().view(stops, frames)):
         whole = torch.nn.functional.cosine_similarity(latents[leg], latents[(leg + 1) % stops], dim=0).acos().item()
         np.testing.assert_allclose(steps.numpy(), whole / frames, rtol=1e-4)
-
-
-# Rendering.
 
 
 def test_sample_k_depends_only_on_the_seed_its_class_and_k() -> None:
@@ -154,7 +146,7 @@ def test_samples_may_have_any_shape_and_range() -> None:
 def test_drawing_uses_eval_mode_and_float32_and_leaves_no_trace(training: bool) -> None:
     generator, latents = TinyGenerator(), draw_latents(0, 2 * CHUNK, 5)
     expected = draw(generator, latents)
-    before, random = {name: each.clone() for name, each in generator.state_dict().items()}, torch.get_rng_state()
+    before, random = bits(generator), torch.get_rng_state()
     generator.train(training)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(draw(generator, latents), expected)
@@ -162,7 +154,7 @@ def test_drawing_uses_eval_mode_and_float32_and_leaves_no_trace(training: bool) 
     next(chunks)
     chunks.close()  # type: ignore[attr-defined] # it is abandoned
     assert all(module.training is training for module in generator.modules())
-    assert all(torch.equal(each, before[name]) for name, each in generator.state_dict().items())
+    assert bits(generator) == before
     assert torch.equal(torch.get_rng_state(), random)
 
 

@@ -16,20 +16,11 @@ def test_classes_are_all_unless_the_user_chooses() -> None:
     assert select_classes(None, 4, most=2) == [0, 1]
     assert select_classes(None, None) == select_classes(None, None, most=2) == []
     assert select_classes((3, 0, 3), 4, most=1) == [3, 0, 3]
-
-
-@pytest.mark.parametrize(
-    ("chosen", "num_classes", "expected"),
-    [
-        ((3, 10), 10, "one or more whole numbers from 0 to 9"),
-        ((), 10, "one or more whole numbers from 0 to 9"),
-        ((0,), None, "dataset.conditional=true"),
-        ((), None, "dataset.conditional=true"),
-    ],
-)
-def test_classes_that_do_not_exist(chosen: tuple[int, ...], num_classes: int | None, expected: str) -> None:
-    with pytest.raises(InputError, match=expected):
-        select_classes(chosen, num_classes)
+    for chosen in ((3, 10), ()):
+        with pytest.raises(InputError, match="one or more whole numbers from 0 to 9"):
+            select_classes(chosen, 10)
+        with pytest.raises(InputError, match=r"dataset\.conditional=true"):
+            select_classes(chosen, None)
 
 
 GOOD = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)

@@ -38,40 +38,35 @@ def test_grid(count: int, given: dict[str, int], shape: tuple[int, int], channel
 
 
 def test_a_gif_shows_each_frame_for_its_time(tmp_path: Path) -> None:
-    first, second, third = (to_picture(image) for image in make_images(3))
+    first, second, third = map(to_picture, make_images(3))
     save_gif([first, second, third], tmp_path / "a.gif", 60)
     assert read_gif(tmp_path / "a.gif")[1] == [60, 60, 60]
     save_gif([first, second, second, third], tmp_path / "a.gif", 60, hold=1500)
     assert read_gif(tmp_path / "a.gif")[1] == [60, 120, 1560]  # Pillow merges equal frames
 
 
-def test_a_gif_keeps_grey_values(tmp_path: Path) -> None:
-    """All 256 of them, in frames that differ everywhere, in one pixel, or hardly at all."""
-    ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    spot = ramp.clone()
-    spot[0, 3, 5] = 200
-    images = [ramp, spot, 255 - ramp, torch.zeros_like(ramp), ramp, torch.full_like(ramp, 255), spot + 1]
-    save_gif([to_picture(image) for image in images], tmp_path / "a.gif", 60)
-    frames, _ = read_gif(tmp_path / "a.gif")
-    for frame, image in zip(frames, images, strict=True):
-        assert np.array_equal(frame, image[0].numpy())
+RAMP = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+DARK = torch.zeros_like(RAMP)
+SPOT = RAMP.clone()
+SPOT[0, 3, 5] = 200
+GREY = [RAMP, SPOT, 255 - RAMP, DARK, RAMP, DARK + 255, SPOT + 1]  # they differ everywhere, in one pixel, or hardly
+COLOURS = [torch.cat(parts) for parts in ([RAMP, DARK, DARK], [DARK, RAMP, DARK], [DARK, DARK, RAMP])]
 
 
-def test_a_gif_reduces_colours(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("images", "mode", "tolerance"), [(GREY, "L", 0), (COLOURS, "RGB", 8)])
+def test_a_gif_keeps_grey_values_and_reduces_colours(
+    images: list[torch.Tensor], mode: str, tolerance: int, tmp_path: Path
+) -> None:
     """To 256 for each frame, from an octree, whose corners are at most 8 levels off."""
-    images = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
-    for index, image in enumerate(images):
-        image[index] = torch.arange(256).view(16, 16)
-    save_gif([to_picture(image) for image in images], tmp_path / "a.gif", 60)
-    frames, _ = read_gif(tmp_path / "a.gif", "RGB")
-    for frame, image in zip(frames, images, strict=True):
-        assert np.abs(frame.astype(int) - image.permute(1, 2, 0).numpy()).max() <= 8
+    pictures = [to_picture(image) for image in images]
+    save_gif(pictures, tmp_path / "a.gif", 60)
+    for frame, picture in zip(read_gif(tmp_path / "a.gif", mode)[0], pictures, strict=True):
+        assert np.abs(frame.astype(int) - np.asarray(picture)).max() <= tolerance
 
 
 def test_unusable_pictures_are_skipped(tmp_path: Path) -> None:
     images = make_images(3, size=40)
-    names = ("a.png", "b.png", "c.png", "cut.png", "flipped.png", "text.png", "none.png", "folder.png", "large.png")
-    a, b, c, cut, flipped, text, none, folder, large = (tmp_path / name for name in names)
+    a, b, c, cut, flipped, text, none, folder, large = (tmp_path / f"{number}.png" for number in range(9))
     for image, path in zip(images, (a, b, c), strict=True):
         save_png(image, path)
     content = a.read_bytes()
