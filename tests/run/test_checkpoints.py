@@ -280,9 +280,8 @@ def test_the_newest_intact_checkpoint_is_used_and_the_others_are_named(
     refuse(files["last"])  # a file that is named is that file
     for name in ("epoch_0001", "epoch_0002", "epoch_9999"):
         damage(files[name])
-    with pytest.raises(
-        InputError, match=r"^has no intact checkpoint: .*last\.safetensors is .*, and so are the 4 others$"
-    ):
+    message = r"^has no intact checkpoint: .*last\.safetensors is .*, and so are the 4 others$"
+    with pytest.raises(InputError, match=message):
         find_checkpoint(tmp_path)
 
 

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageSequence
+from PIL import Image
 from torch import Tensor, nn
 
 from tests.builders import bits, data_spec, make_algorithm, make_state, settings, uint8_images
 from tests.commands import names, tree
+from tests.sampling.conftest import read_gif, read_png
 from wgan_cli.constraints import GradientPenalty, SpectralNorm
 from wgan_cli.errors import RunFailedError
 from wgan_cli.losses import Hinge, Wasserstein
@@ -102,10 +103,8 @@ def test_what_a_run_leaves(folder: RunFolder) -> None:
     saved = read_checkpoint(folder.last_checkpoint)
     assert (saved.config, saved.data) == (select_storable(run.settings), run.data)
     assert folder.last_checkpoint.samefile(folder.epoch_checkpoint(4))
-    with Image.open(folder.sample("epoch_0004")) as png:
-        assert np.array_equal(np.asarray(png), draw_grid(run.state.sampler, 11)[0].numpy())
-    with Image.open(folder.sample("real")) as png:
-        assert np.array_equal(np.asarray(png), make_grid(run.real)[0].numpy())
+    for name, grid in (("epoch_0004", draw_grid(run.state.sampler, 11)), ("real", make_grid(run.real))):
+        assert np.array_equal(read_png(folder.sample(name))[:, :, 0], grid[0].numpy())
     before = tree(folder.path)
     assert execute(run, folder) == "finished"
     assert tree(folder.path) == before
@@ -115,12 +114,10 @@ def test_the_film_shows_all_epochs_of_a_run_that_was_continued(folder: RunFolder
     run = make_run(replace(CADENCE, epochs=2))
     for epochs in (2, 4):
         execute(replace(run, cadence=replace(CADENCE, epochs=epochs)), folder)
-        with Image.open(folder.film) as gif:
-            frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(gif)]
+        frames, _ = read_gif(folder.film)
         assert len(frames) == epochs
     for epoch, frame in enumerate(frames, start=1):
-        with Image.open(folder.sample(f"epoch_000{epoch}")) as png:
-            assert np.array_equal(frame, np.asarray(png))
+        assert np.array_equal(frame, read_png(folder.sample(f"epoch_000{epoch}"))[:, :, 0])
 
 
 def test_a_long_film_is_shortened_and_ends_with_the_last_epoch(folder: RunFolder) -> None:
@@ -129,9 +126,8 @@ def test_a_long_film_is_shortened_and_ends_with_the_last_epoch(folder: RunFolder
     folder.sample("epoch_0004").write_bytes(b"damaged")
     execute(make_run(replace(CADENCE, sample_every=1000, max_steps=1)), folder)
     assert folder.sample("last").is_file()  # because the run ended in the middle of an epoch
-    with Image.open(folder.film) as gif:
-        shown = [frame.convert("RGB").getpixel((0, 0)) for frame in ImageSequence.Iterator(gif)]
-    assert shown == [(epoch, 0, 0) for epoch in (1, *range(7, 251, 3), 252)]
+    corners = [frame[0, 0].tolist() for frame in read_gif(folder.film, "RGB")[0]]
+    assert corners == [[epoch, 0, 0] for epoch in (1, *range(7, 251, 3), 252)]
 
 
 def test_rows_are_the_means_since_the_last_row(folder: RunFolder) -> None:
