@@ -158,9 +158,9 @@ def refuse(name: str, *words: str, cwd: Path, **variables: str) -> str:
     return said.err
 
 
-def compose(*words: str) -> dict[str, Any]:
-    """Compose the settings of a command line of wgan-train, as plain data."""
-    line = parse_command_line("train", words)
+def compose(*words: str, program: str = "train") -> dict[str, Any]:
+    """Compose the settings of a command line, as plain data."""
+    line = parse_command_line(program, words)
     with initialize_hydra(line):
         return to_plain(compose_config(line))
 

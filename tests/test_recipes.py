@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from tests import references
 from tests.builders import updates
-from tests.test_conf import RECIPES, configuration
+from tests.commands import compose
 from wgan_cli.build.run import build_run
+from wgan_cli.cli.command_line import list_options
 from wgan_cli.parameters import bind
 from wgan_cli.run.session import Run
 from wgan_cli.settings import Settings
@@ -125,7 +126,7 @@ SOURCES = {
 
 def recipe(name: str, *words: str) -> dict[str, Any]:
     root = ["dataset.root=photos"] if name == "wgan_paper" else []
-    return configuration(f"experiment={name}", *root, *words)
+    return compose(f"experiment={name}", *root, *words)
 
 
 def build(name: str, loss: str | None = None, **changed: Any) -> Run:
@@ -144,7 +145,7 @@ def build(name: str, loss: str | None = None, **changed: Any) -> Run:
 
 
 def test_every_recipe_has_its_source() -> None:
-    assert set(SOURCES) == set(RECIPES)
+    assert set(SOURCES) == set(list_options("experiment"))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -204,7 +205,7 @@ def test_first_weights_are_drawn_as_the_sources(name: str) -> None:
 
 def test_the_authors_warm_up() -> None:
     assert recipe("wgan_paper")["critic_warmup"] == {"updates": 100, "steps": 25, "every": 500}
-    assert all(recipe(name)["critic_warmup"] is None for name in set(RECIPES) - {"wgan_paper"})
+    assert all(recipe(name)["critic_warmup"] is None for name in set(SOURCES) - {"wgan_paper"})
 
 
 # The first losses.
