@@ -88,6 +88,14 @@ def lipschitz_penalty(gradients: Array, weight: float) -> float:
     return float(weight * np.mean(np.maximum(0, sample_norms(gradients) - 1) ** 2))
 
 
+def penalty_between(critic: nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
+    """Return the penalty of the gradients that torch finds, with weight 10. Epsilon is given, one for each sample."""
+    points = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    (gradients,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+    penalty: Tensor = 10 * ((gradients.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+    return penalty
+
+
 def largest_singular_value(weight: npt.ArrayLike) -> float:
     """Return σ of a weight as the matrix (out, everything else): Miyato et al. 2018, section 2.1 and appendix."""
     matrix = np.asarray(weight, dtype=np.float64)
