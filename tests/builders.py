@@ -26,18 +26,10 @@ from wgan_cli.training.ema import copy_for_average
 from wgan_cli.training.loop import Algorithm, train
 from wgan_cli.training.schedule import CriticSchedule
 from wgan_cli.training.state import TrainingState
-from wgan_cli.training.streams import Purpose, Streams
+from wgan_cli.training.streams import Streams
 
 # Four epochs of 100 critic updates, five for each step, with a checkpoint after the third and the last.
-CADENCE = Cadence(
-    epochs=4,
-    max_steps=None,
-    updates_per_epoch=100,
-    schedule=CriticSchedule(5),
-    log_every=1,
-    sample_every=1,
-    checkpoint_every=3,
-)
+CADENCE = Cadence(4, None, 100, CriticSchedule(5), log_every=1, sample_every=1, checkpoint_every=3)
 CPU = torch.device("cpu")
 SIZE = 12  # the smallest at which DCGAN's critic has a layer that is neither its first nor its last
 LATENT_DIM = 3
@@ -47,19 +39,6 @@ def uint8_images(count: int, channels: int = 1, size: int = SIZE) -> Tensor:
     """Noise, always the same."""
     random = torch.Generator().manual_seed(count)
     return torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8, generator=random)
-
-
-def batches(
-    images: Tensor,
-    batch_size: int,
-    streams: Streams,
-    purpose: Purpose = "critic images",
-    labels: Tensor | None = None,
-    with_samples: bool = True,
-) -> Batches:
-    """Batches in the order of a run."""
-    shuffle = partial(streams.at, purpose)
-    return Batches(images, batch_size, CPU, shuffle, labels, with_samples=with_samples)
 
 
 def make_algorithm(
@@ -75,14 +54,15 @@ def make_algorithm(
     """An algorithm for 14 small images, three batches an epoch, unless other parts replace them."""
     streams = Streams(seed, CPU)
     data = uint8_images(14) if images is None else images
-    of_generator = partial(batches, data, batch_size, streams, "generator images", labels)
+    batches = partial(Batches, data, batch_size, CPU, labels=labels)
+    needs_real = LOSSES[loss].generator_needs_real
     parts: dict[str, Any] = {
         "loss": LOSSES[loss](),
         "constraint": CONSTRAINTS[constraint](),
         "schedule": CriticSchedule(n_critic),
         "rate": lambda _: 1.0,
-        "batches": batches(data, batch_size, streams, labels=labels),
-        "generator_batches": of_generator(with_samples=LOSSES[loss].generator_needs_real),
+        "batches": batches(partial(streams.at, "critic images")),
+        "generator_batches": batches(partial(streams.at, "generator images"), with_samples=needs_real),
         "generator_batch_size": batch_size,
         "streams": streams,
         "autocast": nullcontext,
@@ -111,48 +91,30 @@ class DropoutCritic(nn.Module):
 
 
 def make_state(
-    networks: str = "mlp",
+    networks: str = "mlp",  # of both players
     optimizer: str = "rmsprop",
     constraint: str = "clip",
     ema: bool = False,
     seed: int = 0,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.01,  # large, so that few updates change much
     eps: float = 1e-8,
-    critic: nn.Module | None = None,
+    critic: nn.Module | None = None,  # replaces the usual one
     num_classes: int | None = None,
     schedule: str = "constant",
     **normalization: str,
 ) -> TrainingState:
-    """Two small networks and their optimizers.
-
-    Args:
-        networks: ``mlp`` or ``dcgan``, for both players.
-        optimizer: Its name.
-        constraint: The name of the constraint that wraps the critic.
-        ema: Whether to keep an average.
-        seed: Of the initial weights.
-        learning_rate: Of both players; large, so that few updates change much.
-        eps: Of both optimizers.
-        critic: Replaces the usual one.
-        num_classes: For networks that know classes.
-        schedule: Of the learning rates.
-        **normalization: ``generator_normalization`` and ``critic_normalization``. An mlp has none by default.
-    """
+    """Two small networks and their optimizers, with the normalization of each player; an mlp has none by default."""
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"width": 2} if networks == "dcgan" else {"hidden_sizes": (6, 5)}
-    if networks == "mlp":
-        normalization = {"generator_normalization": "none", **normalization}
-    of = {
-        player: {"normalization": normalization[key]} if key in normalization else {}
-        for player, key in (("generator", "generator_normalization"), ("critic", "critic_normalization"))
-    }
-    shape = (1, SIZE, SIZE)
-    generator = build_network(
-        GENERATORS[networks], shape, num_classes, latent_dim=LATENT_DIM, **sizes, **of["generator"]
-    )
-    if critic is None:
-        critic = build_network(CRITICS[networks], shape, num_classes, **sizes, **of["critic"])
-    critic = CONSTRAINTS[constraint]().wrap(critic)
+    usual: dict[str, str] = {"generator_normalization": "none"} if networks == "mlp" else {}
+
+    def build(player: str, part: Callable[..., Any], **own: Any) -> Any:
+        chosen = {**usual, **normalization}.get(f"{player}_normalization")
+        own |= {} if chosen is None else {"normalization": chosen}
+        return build_network(part, (1, SIZE, SIZE), num_classes, **sizes, **own)
+
+    generator = build("generator", GENERATORS[networks], latent_dim=LATENT_DIM)
+    critic = CONSTRAINTS[constraint]().wrap(build("critic", CRITICS[networks]) if critic is None else critic)
     rates: dict[str, Any] = {"learning_rate": learning_rate, "critic_learning_rate": None}
     rates |= {"eps": eps, "schedule": schedule}
     if optimizer == "adam":

@@ -3,13 +3,13 @@
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 import torch
@@ -61,20 +61,13 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     return {**kept, **none, **own, **variables}
 
 
-def start(name: str, *words: str, cwd: Path, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
+def start(name: str, *words: str, cwd: Path, stderr: int = PIPE) -> "Popen[str]":
     """Start a command without waiting for it."""
-    return subprocess.Popen(
-        [command(name), *words],
-        cwd=cwd,
-        env=environment(cwd),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
+    typed, own = [command(name), *words], environment(cwd)
+    return Popen(typed, cwd=cwd, env=own, stdin=DEVNULL, stdout=PIPE, stderr=stderr, text=True)
 
 
-def answer(process: "subprocess.Popen[str]") -> Answer:
+def answer(process: "Popen[str]") -> Answer:
     """Wait for a command and return what it said."""
     try:
         out, err = process.communicate(timeout=300)
@@ -85,52 +78,20 @@ def answer(process: "subprocess.Popen[str]") -> Answer:
 
 # Importing torch takes most of a short command's time. A server that has imported it forks a process for each command,
 # which calls the function of the console script. `start` starts the script itself.
-PRELOADED = [
-    "tests.commands",
-    "torchvision.datasets",
-    "wgan_cli.cli.train",
-    "wgan_cli.build.restore",
-    "wgan_cli.sampling.modes",
-]
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(PRELOADED)
-
-
-def forked(name: str, *words: str, cwd: Path, fault: Fault | None = None, **variables: str) -> Answer:
-    """Run a command to its end, in a process that has torch imported already.
-
-    Args:
-        name: The console script's.
-        *words: Its arguments.
-        cwd: Where it runs.
-        fault: What is done to the process before it starts; see tests.faults.
-        **variables: For its environment.
-    """
-    with tempfile.TemporaryDirectory() as said:
-        out, err = Path(said, "out"), Path(said, "err")
-        process = _forks.Process(target=_be, args=(name, words, cwd, environment(cwd, **variables), out, err, fault))
-        process.start()
-        process.join(300)
-        process.kill()
-        assert process.exitcode is not None
-        return Answer(process.exitcode, out.read_text(), err.read_text())
+_ours = ["wgan_cli.cli.train", "wgan_cli.build.restore", "wgan_cli.sampling.modes"]
+_forks.set_forkserver_preload(["tests.commands", "torchvision.datasets", *_ours])
 
 
 def _be(
-    name: str,
-    words: Sequence[str],
-    cwd: Path,
-    variables: Mapping[str, str],
-    out: Path,
-    err: Path,
-    fault: Fault | None,
+    name: str, words: Sequence[str], cwd: Path, variables: Mapping[str, str], said: Path, fault: Fault | None
 ) -> None:
     """Become the command: its folder, environment, arguments and streams."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)
     torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
-    for descriptor, path in enumerate((Path(os.devnull), out, err)):
+    for descriptor, path in enumerate((Path(os.devnull), said / "out", said / "err")):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
     sys.argv = [command(name), *words]
     if fault is not None:
@@ -139,11 +100,21 @@ def _be(
 
 
 def run(name: str, *words: str, cwd: Path, code: int = 0, fault: Fault | None = None, **variables: str) -> Answer:
-    """Run a command to its end, and check its exit code."""
-    said = forked(name, *words, cwd=cwd, fault=fault, **variables)
-    assert said.code == code, f"exit code {said.code}\n{said.out}\n{said.err}"
-    assert code == 1 or "Traceback" not in said.out + said.err, said.err
-    return said
+    """Run a command to its end, in a process that has torch imported already, and check its exit code.
+
+    A fault, of tests.faults, is called in that process first. The variables are added to its environment.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder)
+        process = _forks.Process(target=_be, args=(name, words, cwd, environment(cwd, **variables), said, fault))
+        process.start()
+        process.join(300)
+        process.kill()
+        assert process.exitcode is not None
+        out, err = (said / "out").read_text(), (said / "err").read_text()
+    assert process.exitcode == code, f"exit code {process.exitcode}\n{out}\n{err}"
+    assert code == 1 or "Traceback" not in out + err, err
+    return Answer(code, out, err)
 
 
 def refuse(name: str, *words: str, cwd: Path, **variables: str) -> str:
@@ -187,10 +158,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def results(folder: Path, but: Iterable[str] = ()) -> Mapping[str, object]:
-    """Return everything that the same run must always give: tables, pictures and states, to the bit.
-
-    Times, and the settings for the length of a run, may differ.
-    """
+    """Return what the same run must always give, to the bit: not times, and not settings for the length of a run."""
     found: dict[str, object] = {}
     for name in sorted(names(folder) - set(but)):
         path = folder / name

@@ -64,22 +64,23 @@ class SignalsAtUpdate:
 
 @dataclass(frozen=True)
 class SignalAtOperation:
-    """A signal before the operation of this number on a file in a folder; None only counts them.
-
-    ``note`` gets a line for each operation until then.
-    """
+    """A signal before the operation of this number on a file in a folder; None only counts them."""
 
     folder: Path
     count: int | None
     number: int
-    note: Path
+    note: Path  # gets a line for each operation until then
 
     def __call__(self) -> None:
         note = os.open(self.note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         seen = 0
 
-        def operation(event: str, path: object) -> None:
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal seen
+            reading = event == "open" and not (int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
+            if event not in OPERATIONS or reading:
+                return
+            path = arguments[0]
             place = os.path.abspath(os.fsdecode(path)) if isinstance(path, str | bytes | Path) else ""  # noqa: PTH100
             if not place.startswith(f"{self.folder}{os.sep}"):
                 return
@@ -88,11 +89,6 @@ class SignalAtOperation:
             seen += 1
             if seen == self.count:
                 send([self.number])
-
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            reading = event == "open" and not (int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
-            if event in OPERATIONS and not reading:
-                operation(event, arguments[0])
 
         sys.addaudithook(hook)
 
@@ -131,14 +127,11 @@ class TornSave:
     count: int
 
     def __call__(self) -> None:
-        at_update(self.count, lambda _: self.tear())
-
-    def tear(self) -> None:
         def fsync(descriptor: int) -> None:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             send([signal.SIGKILL])
 
-        vars(os)["fsync"] = fsync
+        at_update(self.count, lambda _: vars(os).update(fsync=fsync))
 
 
 @dataclass(frozen=True)
@@ -164,25 +157,21 @@ class LittleMemory:
     size: int
 
     def __call__(self) -> None:
-        mmap_threshold = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-        assert ctypes.CDLL(None).mallopt(mmap_threshold, 2**16) == 1
-        at_update(self.count, lambda _: self.limit())
+        assert ctypes.CDLL(None).mallopt(-3, 2**16) == 1  # M_MMAP_THRESHOLD of glibc's malloc.h
 
-    def limit(self) -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + self.size
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        def limit(_: TrainingState) -> None:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            most = pages * resource.getpagesize() + self.size
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+        at_update(self.count, limit)
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """No fault: the embedded digits have one look instead of twelve, which halves the time of a short run.
+    """No fault: the embedded digits have one look instead of twelve, which halves the time of a short run."""
 
-    Attributes:
-        checkout: Where the package is, in place of the one that is imported already.
-    """
-
-    checkout: Path | None = None
+    checkout: Path | None = None  # where the package is, in place of the one that is imported already
 
     def __call__(self) -> None:
         if self.checkout is not None:

@@ -40,8 +40,7 @@ def _rsgan(winner: Tensor, loser: Tensor) -> Tensor:
 
 def _rasgan(one: Tensor, zero: Tensor) -> Tensor:
     """Jolicoeur-Martineau 2018, equations 7 to 10: D̃(x) = sigmoid(C(x) − E C(other kind)); halved, as PyTorch-GAN."""
-    sum_of_both = -_log_d(one - zero.mean()).mean() - _log_1_minus_d(zero - one.mean()).mean()
-    return 0.5 * sum_of_both
+    return 0.5 * (-_log_d(one - zero.mean()).mean() - _log_1_minus_d(zero - one.mean()).mean())
 
 
 CRITIC_LOSSES: dict[str, LossFunction] = {
@@ -50,8 +49,8 @@ CRITIC_LOSSES: dict[str, LossFunction] = {
     "minimax": lambda r, f: -(_log_d(r).mean() + _log_1_minus_d(f).mean()),
     "nonsaturating": lambda r, f: -(_log_d(r).mean() + _log_1_minus_d(f).mean()),
     "least_squares": lambda r, f: 0.5 * ((r - 1) ** 2).mean() + 0.5 * ((f - 0) ** 2).mean(),
-    "relativistic": lambda r, f: _rsgan(r, f),
-    "relativistic_average": lambda r, f: _rasgan(r, f),
+    "relativistic": _rsgan,
+    "relativistic_average": _rasgan,
 }
 
 GENERATOR_LOSSES: dict[str, LossFunction] = {
@@ -145,7 +144,6 @@ def moving_average(weights: list[Array]) -> Array:
 
 
 # Networks, layer by layer, as their authors' code has them.
-
 
 _up = partial(nn.ConvTranspose2d, bias=False)
 _down = partial(nn.Conv2d, bias=False)
@@ -245,8 +243,8 @@ def copy_in_order(source: nn.Module, target: nn.Module) -> None:
 
 def layers(network: nn.Module) -> list[nn.Module]:
     """List a network's torch layers in order, without their groups and without a final Tanh, which may be a call."""
-    torchs = [m for m in network.modules() if type(m).__module__.startswith("torch.")]
-    found = [m for m in torchs if not isinstance(m, nn.Sequential) and not any(m.children())]
+    leaves = [module for module in network.modules() if not any(module.children())]
+    found = [leaf for leaf in leaves if type(leaf).__module__.startswith("torch.")]
     return found[:-1] if isinstance(found[-1], nn.Tanh) else found
 
 
@@ -262,13 +260,10 @@ def parameter_count(network: nn.Module) -> int:
 def pytorch_gan_upsample_generator() -> nn.Sequential:
     """eriklindernoren/PyTorch-GAN implementations/relativistic_gan, img_size 32: BatchNorm2d(n, 0.8) is an eps."""
     return nn.Sequential(
-        nn.Linear(100, 128 * 8**2), nn.Unflatten(1, (128, 8, 8)),
-        nn.BatchNorm2d(128),
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(128, 128, 3, stride=1, padding=1), nn.BatchNorm2d(128, 0.8), nn.LeakyReLU(0.2),
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(128, 64, 3, stride=1, padding=1), nn.BatchNorm2d(64, 0.8), nn.LeakyReLU(0.2),
-        nn.Conv2d(64, 1, 3, stride=1, padding=1), nn.Tanh(),
+        nn.Linear(100, 128 * 8**2), nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128),
+        nn.Upsample(scale_factor=2), nn.Conv2d(128, 128, 3, 1, 1), nn.BatchNorm2d(128, 0.8), nn.LeakyReLU(0.2),
+        nn.Upsample(scale_factor=2), nn.Conv2d(128, 64, 3, 1, 1), nn.BatchNorm2d(64, 0.8), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 1, 3, 1, 1), nn.Tanh(),
     )  # fmt: skip
 
 
@@ -365,10 +360,8 @@ def depth_to_space(inputs: Tensor) -> Tensor:
     """tf.depth_to_space with blocks of 2×2: (batch, height, width, 4 · c) → (batch, 2 · height, 2 · width, c)."""
     batch, height, width, depth = inputs.shape
     outputs = torch.empty(batch, 2 * height, 2 * width, depth // 4)
-    for row in range(2):
-        for column in range(2):
-            block = 2 * row + column
-            outputs[:, row::2, column::2] = inputs[..., block * depth // 4 : (block + 1) * depth // 4]
+    for block, values in enumerate(inputs.chunk(4, dim=3)):
+        outputs[:, block // 2 :: 2, block % 2 :: 2] = values
     return outputs
 
 
@@ -396,19 +389,12 @@ class _ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if resample is None else _Conv2D(width, width, 1, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        shortcut: Tensor
-        output: Tensor
-        output = torch.relu(self.n1(inputs))
-        if self.resample == "up":
-            shortcut = self.shortcut(wgan_gp_upsample(inputs))
-            output = self.conv1(wgan_gp_upsample(output))
-        else:
-            shortcut = self.shortcut(inputs)
-            output = self.conv1(output)
+        upsample = wgan_gp_upsample if self.resample == "up" else nn.Identity()
+        pool = wgan_gp_mean_pool if self.resample == "down" else nn.Identity()
+        output = self.conv1(upsample(torch.relu(self.n1(inputs))))
         output = self.conv2(torch.relu(self.n2(output)))
-        if self.resample == "down":
-            return wgan_gp_mean_pool(shortcut) + wgan_gp_mean_pool(output)
-        return shortcut + output
+        result: Tensor = pool(self.shortcut(upsample(inputs))) + pool(output)
+        return result
 
 
 class _OptimizedResBlockDisc1(nn.Module):
@@ -451,16 +437,13 @@ def wgan_gp_resnet_critic(width: int = 128, pooling: str = "mean") -> nn.Sequent
 
 def conv2d_std(inputs: int, outputs: int, filter_size: int, stride: int, he_init: bool = True) -> float:
     """tflib/ops/conv2d.py: the standard deviation of the initial filters, which are uniform."""
-    fan_in = inputs * filter_size**2
-    fan_out = outputs * filter_size**2 / stride**2
-    return float(np.sqrt((4 if he_init else 2) / (fan_in + fan_out)))
+    fans = inputs * filter_size**2 + outputs * filter_size**2 / stride**2
+    return float(np.sqrt((4 if he_init else 2) / fans))
 
 
 def deconv2d_std(inputs: int, outputs: int) -> float:
     """tflib/ops/deconv2d.py, 5×5 filters."""
-    fan_in = inputs * 5**2 / 2**2
-    fan_out = outputs * 5**2
-    return float(np.sqrt(4 / (fan_in + fan_out)))
+    return float(np.sqrt(4 / (inputs * 5**2 / 2**2 + outputs * 5**2)))
 
 
 def linear_std(inputs: int, outputs: int) -> float:
