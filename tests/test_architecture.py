@@ -1,6 +1,7 @@
 """The layers of the package, read from its imports."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ PACKAGE = TESTS.parent / "wgan_cli"
 
 # Which part may import which, from the top down. ``networks.players`` is the interface of the networks.
 ALLOWED = {
-    "": {"build"},
+    "": {"build", "networks.players"},  # the latter only for types: importing the package imports no torch, see below
     "cli": {"", "build", "errors", "files", "parameters", "settings", "signals"},
     "build": {
         "constraints", "data", "devices", "errors", "files", "losses", "networks", "optimizers", "parameters", "run",
@@ -48,18 +49,9 @@ SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 
-def type_checking_only(tree: ast.Module) -> set[ast.AST]:
-    """What is inside `if TYPE_CHECKING:`."""
-    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    return {inner for block in blocks for inner in ast.walk(block)}
-
-
 def imported(name: str) -> Iterator[str]:
     """The full names of the modules that a module imports, also inside its functions."""
-    skipped = type_checking_only(TREES[name])
     for node in ast.walk(TREES[name]):
-        if node in skipped:
-            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -85,11 +77,6 @@ def part(module: str) -> str:
     return module.split(".")[0]
 
 
-def test_the_sources_were_found() -> None:
-    found = {"", "cli.train", "build.run", "run.session", "training.loop", "losses", "networks.dcgan"}
-    assert found <= SOURCES.keys()
-
-
 @pytest.mark.parametrize("name", SOURCES)
 def test_arrows_point_down(name: str) -> None:
     targets = {module for module in ours(name) if part(module) != part(name)}
@@ -101,13 +88,10 @@ def test_the_table_is_a_spine() -> None:
     """cli → build → run → sampling → training, and only build joins data, networks and optimizers."""
     parts = {who: {target.split(".")[0] for target in allowed} for who, allowed in ALLOWED.items()}
     list(TopologicalSorter(parts).static_order())
-    spine = ["cli", "build", "run", "sampling", "training"]
-    for above, below in pairwise(spine):
+    for above, below in pairwise(["cli", "build", "run", "sampling", "training"]):
         assert below in ALLOWED[above]
-    users = {
-        target: {who for who, allowed in ALLOWED.items() if target in allowed} for target in ("networks", "optimizers")
-    }
-    assert users == {"networks": {"build"}, "optimizers": {"build"}}
+    for target in ("networks", "optimizers"):
+        assert [who for who, allowed in ALLOWED.items() if target in allowed] == ["build"]
 
 
 def test_no_circle_of_imports() -> None:
@@ -115,8 +99,7 @@ def test_no_circle_of_imports() -> None:
 
 
 def test_only_the_commands_know_hydra() -> None:
-    users = {part(name) for name in SOURCES if others(name) & {"hydra", "omegaconf"}}
-    assert users == {"cli"}
+    assert {part(name) for name in SOURCES if others(name) & {"hydra", "omegaconf"}} == {"cli"}
 
 
 def test_no_private_api_of_hydra() -> None:
@@ -127,7 +110,7 @@ def test_no_private_api_of_hydra() -> None:
 def test_training_knows_no_files_loggers_or_progress_bars() -> None:
     outside = set().union(*(others(name) for name in SOURCES if part(name) == "training"))
     standard = {"bisect", "collections", "contextlib", "copy", "dataclasses", "functools", "hashlib", "typing"}
-    assert outside <= standard | {"torch"}
+    assert outside <= {"torch", *standard}
 
 
 @pytest.mark.parametrize(
@@ -151,9 +134,7 @@ def test_what_starts_fast_imports_nothing_heavy(parts: set[str], heavy: set[str]
 
 def test_nothing_is_built_by_a_dotted_path() -> None:
     for path in (*SOURCES.values(), *CONF_DIR.rglob("*.yaml")):
-        text = path.read_text(encoding="utf-8")
-        assert "_target_" not in text, path.name
-        assert "instantiate" not in text, path.name
+        assert not re.search("_target_|instantiate", path.read_text(encoding="utf-8")), path.name
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -162,7 +143,7 @@ def test_nothing_read_is_executed(name: str) -> None:
     for call in (node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)):
         function = ast.unparse(call.func)
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-        assert function not in ("eval", "exec", "compile", "__import__", "importlib.import_module", "yaml.load")
-        assert function != "torch.load"
+        refused = ("eval", "exec", "compile", "__import__", "importlib.import_module", "yaml.load", "torch.load")
+        assert function not in refused
         if function in ("np.load", "numpy.load"):
             assert options.get("allow_pickle") == "False"

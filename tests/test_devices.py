@@ -10,18 +10,13 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture
-def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-
-@pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
 
-@pytest.mark.usefixtures("no_cuda")
-def test_without_cuda() -> None:
+def test_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == CPU
     assert resolve_device("cpu") == CPU
     for name in ("cuda", "cuda:0"):
@@ -40,10 +35,7 @@ def test_with_cuda() -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-@pytest.mark.parametrize(
-    "name",
-    ["banana", "", "cpu:0", "cuda:-1", "cuda:x", "gpu", "CUDA", "mps", "cuda:1:2", "cuda:"],
-)
+@pytest.mark.parametrize("name", ["banana", "", "cpu:0", "cuda:-1", "cuda:x", "CUDA", "mps", "cuda:1:2", "cuda:"])
 def test_no_such_device(name: str) -> None:
     with pytest.raises(SettingError, match="device="):
         resolve_device(name)

@@ -16,7 +16,6 @@ from wgan_cli.errors import (
     format_value,
     make_printable,
     report_failures,
-    suggest,
 )
 
 
@@ -28,7 +27,6 @@ from wgan_cli.errors import (
             UnknownSettingError("a.widht", ["width"]),
             "a.widht: no such setting (did you mean width?); must be one of width",
         ),
-        (UnknownSettingError("a.b", []), "a.b: no such setting"),
         (InputError("is not a folder"), "is not a folder"),
         (RunFailedError("out of memory"), "out of memory"),
     ],
@@ -42,10 +40,8 @@ def test_an_error_survives_the_way_from_another_process(error: Exception, messag
 
 def test_blame_adds_the_setting_once() -> None:
     for error in (InputError("is not a folder"), OSError(13, "Permission denied")):
-        with (
-            pytest.raises(SettingError, match=r"^root=photos: (is not a folder|cannot be used \(Permission denied\))$"),
-            blame("root", "photos"),
-        ):
+        message = r"^root=photos: (is not a folder|cannot be used \(Permission denied\))$"
+        with pytest.raises(SettingError, match=message), blame("root", "photos"):
             raise error
     with pytest.raises(SettingError, match=r"^batch_size=3: is odd$"), blame("root", "photos"):
         raise SettingError("batch_size", 3, "is odd")
@@ -58,10 +54,7 @@ def test_blame_adds_the_setting_once() -> None:
     [
         (OSError(28, "No space left on device", "a.csv"), "could not use a.csv: No space left on device."),
         (MemoryError(), "out of memory; lower one of batch_size=64."),
-        (
-            RuntimeError("[enforce fail at alloc_cpu.cpp] can't allocate memory"),
-            "out of memory; lower one of batch_size=64.",
-        ),
+        (RuntimeError("[enforce fail] can't allocate memory"), "out of memory; lower one of batch_size=64."),
         (RunFailedError("in step 3 a loss was not finite."), "in step 3 a loss was not finite."),
     ],
 )
@@ -111,15 +104,10 @@ def test_a_strangers_text_cannot_move_the_cursor() -> None:
     assert make_printable("a\x1b[2Jb\r") == "a?[2Jb?"
 
 
-def test_suggestions() -> None:
-    assert suggest("widht", ["width", "depth"]) == " (did you mean width?)"
-    assert suggest("zzz", ["width"]) == ""
-
-
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("outputs/2026-11-21/18-30-00-123456", "resume=outputs/2026-11-21/18-30-00-123456"),
+        ("outputs/2026-11-21/18-30-00", "resume=outputs/2026-11-21/18-30-00"),
         ("my run", """'resume="my run"'"""),
         ("n_critic=1,loss=x", """'resume="n_critic=1,loss=x"'"""),
         ("läufe", """'resume="läufe"'"""),

@@ -12,11 +12,8 @@ from wgan_cli.errors import SettingError
 from wgan_cli.optimizers import OPTIMIZERS, Optimizers, scale_rate
 from wgan_cli.parameters import bind
 
-STEPS = 5
-
 
 def build(name: str, **settings: object) -> tuple[list[nn.Linear], Optimizers]:
-    """Build two players and their optimizers."""
     players = [nn.Linear(3, 1, bias=False) for _ in range(2)]
     optimizers: Optimizers = bind(OPTIMIZERS[name], settings, "optimizer", generator=players[0], critic=players[1])
     return players, optimizers
@@ -27,7 +24,6 @@ def build(name: str, **settings: object) -> tuple[list[nn.Linear], Optimizers]:
     [
         ("rmsprop", {"alpha": 0.9, "eps": 1e-3}, lambda rate: RMSprop(rate, alpha=0.9, eps=1e-3)),
         ("adam", {"betas": [0, 0.9], "eps": 1e-3}, lambda rate: Adam(rate, betas=(0.0, 0.9), eps=1e-3)),
-        ("adam", {"betas": [0.5, 0.999], "eps": 1e-8}, lambda rate: Adam(rate, betas=(0.5, 0.999), eps=1e-8)),
     ],
 )
 def test_updates_are_the_formulas(
@@ -37,7 +33,7 @@ def test_updates_are_the_formulas(
     stream = torch.Generator().manual_seed(0)
     for player, optimizer, rate in zip(players, optimizers, (0.01, 0.03), strict=True):
         expected, rule = player.weight.detach().double().numpy().copy(), reference(rate)
-        for _ in range(STEPS):
+        for _ in range(5):
             gradient = torch.randn(1, 3, generator=stream)
             player.weight.grad = gradient.clone()
             optimizer.step()
