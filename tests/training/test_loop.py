@@ -36,7 +36,7 @@ BOTH_OPTIMIZERS = pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 
 
 def record_inputs(network: nn.Module) -> list[Batch]:
-    """Return a list that fills with what goes into a network."""
+    """List what goes into a network from now on."""
     seen: list[Batch] = []
     network.register_forward_pre_hook(lambda _module, inputs: seen.append(Batch(*inputs)))
     return seen
@@ -69,8 +69,7 @@ EVENTS = {"c": ["critic loss", "penalty", "critic step", "project"], "g": ["gene
 def test_order_of_updates(schedule: CriticSchedule, kinds: str) -> None:
     """Algorithm 1: n_critic times (loss, step, then clip), then one generator update, and nothing after the stop.
 
-    An epoch has three batches: PyTorch-GAN starts to count anew in each epoch. The last schedule is that of
-    WassersteinGAN/main.py on a small scale.
+    An epoch has three batches: PyTorch-GAN counts anew in each. The last schedule is WassersteinGAN/main.py's, smaller.
     """
     events: list[str] = []
     positions: list[Position] = []
@@ -163,7 +162,7 @@ def test_freeze_ends_after_an_exception_as_well() -> None:
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, relative to the largest score: initial scores are as small as 1e-6."""
+    """Relative to the largest score: initial scores are as small as 1e-6."""
     return float((ours - theirs).detach().abs().max() / theirs.detach().abs().max())
 
 
@@ -208,21 +207,19 @@ def test_both_updates_score_separately_if_the_critic_mixes_samples(normalization
 def test_only_forward_passes_run_in_the_runs_precision() -> None:
     dtypes: list[tuple[str, torch.dtype]] = []
 
-    def record(name: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: dtypes.append((name, output.dtype))
-
     def record_scores(_real: Tensor, scores: Tensor) -> None:
         dtypes.append(("scores", scores.dtype))
         assert not torch.is_autocast_enabled("cpu")
 
     state = make_state(constraint="gradient_penalty")
-    references.layers(state.generator)[0].register_forward_hook(record("generator"))
-    references.layers(state.critic)[0].register_forward_hook(record("critic"))
+    for name in ("generator", "critic"):
+        (first, *_) = references.layers(getattr(state, name))
+        first.register_forward_hook(lambda _module, _inputs, output, name=name: dtypes.append((name, output.dtype)))
     seen = record_inputs(state.critic)
     autocast = partial(torch.autocast, "cpu", torch.bfloat16)
     algorithm = make_algorithm(constraint="gradient_penalty", n_critic=1, autocast=autocast)
-    spy(algorithm.loss, "critic", record_scores)
-    spy(algorithm.loss, "generator", record_scores)
+    for player in ("critic", "generator"):
+        spy(algorithm.loss, player, record_scores)
     train_for(state, algorithm, 2)
     low, full = torch.bfloat16, torch.float32
     update = [("generator", low), ("critic", low), ("scores", full)]
@@ -345,40 +342,23 @@ def test_the_average_moves_once_in_each_step() -> None:
 # Losses and gradients that are not finite.
 
 
-class PoisonedBatches:
-    """Real samples that are not finite in one batch and in another one three critic updates later."""
-
-    def __init__(self, source: Any, position: int, value: float) -> None:
-        self.source, self.position, self.value = source, position, value
-
-    def __getitem__(self, position: int) -> Batch:
-        samples: Tensor = self.source[position].samples.clone()
-        if position in (self.position, self.position + 3):
-            samples[0, 0, 0, 0] = self.value
-        return Batch(samples)
+# What a generator's loss becomes in its bad update.
+POISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "nan": lambda loss, _: loss * math.nan,
+    "infinite, with a finite gradient": lambda loss, _: loss + math.inf,
+    "finite, with 0 · ∞ as its gradient": lambda loss, fake: loss + (fake * 0).square().sum().sqrt(),
+    "finite gradients, whose norm overflows": lambda loss, fake: loss + 1e25 * fake.sum(),
+}
 
 
 class PoisonedLoss(Wasserstein):
-    """The generator's loss has, in its n-th update, a bad value, or a good one with a bad gradient."""
-
     def __init__(self, update: int, poison: str) -> None:
-        self.left, self.poison = update, poison
+        self.left, self.poison = update, POISONS[poison]
 
     def generator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         self.left -= 1
         loss = super().generator(real_scores, fake_scores)
-        if self.left != 0:
-            return loss
-        if self.poison == "nan":
-            return loss * math.nan
-        if self.poison == "value":
-            return loss + math.inf  # with a finite gradient
-        if self.poison == "gradient":
-            loss = loss + (fake_scores * 0).square().sum().sqrt()  # 0, with 0 · ∞ as its gradient
-        else:
-            loss = loss + 1e25 * fake_scores.sum()  # each gradient is finite, and their norm overflows
-        assert torch.isfinite(loss)
-        return loss
+        return loss if self.left else self.poison(loss, fake_scores)
 
 
 def assert_stands_still(
@@ -394,8 +374,7 @@ def assert_stands_still(
         train_for(state, poisoned, 1)
         assert (weights(state.generator), weights(state.critic)) == before
         assert int(state.failed_step) == step
-    for network in (state.generator, state.critic):
-        assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+    assert all(weight.isfinite().all() for weight in [*state.generator.parameters(), *state.critic.parameters()])
 
 
 @BOTH_OPTIMIZERS
@@ -408,12 +387,15 @@ def test_a_bad_critic_loss_never_reaches_the_weights(
     state, clean = make_state(optimizer=optimizer, constraint=constraint), make_algorithm(constraint=constraint)
     if constraint == "clip":
         clean.constraint.project(state.critic)  # otherwise the projection of the bad update might be the first
-    poisoned = replace(clean, batches=PoisonedBatches(clean.batches, position, value))
+    batches = {index: Batch(clean.batches[index].samples.clone()) for index in range(position + 7)}
+    for bad in (position, position + 3):
+        batches[bad].samples[0, 0, 0, 0] = value
+    poisoned = replace(clean, batches=batches)
     assert_stands_still(state, clean, poisoned, bad_update=position + position // 2 + 1, step=position // 2 + 1)
 
 
 @BOTH_OPTIMIZERS
-@pytest.mark.parametrize("poison", ["nan", "value", "gradient", "norm"])
+@pytest.mark.parametrize("poison", POISONS)
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_bad_generator_loss_or_gradient_never_reaches_the_weights(step: int, poison: str, optimizer: str) -> None:
     clean = make_algorithm(constraint="none")
