@@ -182,22 +182,18 @@ PLAIN: dict[str, Any] = {
 
 
 def settings(**changed: Any) -> Settings:
-    """The settings of the small run, except for those that are changed."""
     return bind(Settings, {**PLAIN, **changed})
 
 
 def make_checkpoint(run: Run) -> Checkpoint:
-    """The checkpoint of a run as it is."""
     return Checkpoint(select_storable(run.settings), run.data, run.state.counts(), run.state.tensors())
 
 
 def save_run(run: Run, path: Path) -> Path:
-    """Write a checkpoint of a run; return the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(path, make_checkpoint(run))
     return path
 
 
 def data_spec(channels: int = 1, size: int = SIZE, num_classes: int | None = None) -> DataSpec:
-    """What a checkpoint stores about noise."""
     return DataSpec((channels, size, size), num_classes, count=14, fingerprint="14 images of noise")

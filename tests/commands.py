@@ -41,8 +41,6 @@ CLOSED = "http://127.0.0.1:9"  # nobody listens there: a download through it fai
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command printed, and its exit code."""
-
     code: int
     out: str
     err: str
@@ -62,13 +60,11 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
 
 
 def start(name: str, *words: str, cwd: Path, stderr: int = PIPE) -> "Popen[str]":
-    """Start a command without waiting for it."""
     typed, own = [command(name), *words], environment(cwd)
     return Popen(typed, cwd=cwd, env=own, stdin=DEVNULL, stdout=PIPE, stderr=stderr, text=True)
 
 
 def answer(process: "Popen[str]") -> Answer:
-    """Wait for a command and return what it said."""
     try:
         out, err = process.communicate(timeout=300)
     finally:
@@ -146,7 +142,6 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes] | None]:
 
 
 def names(folder: Path) -> set[str]:
-    """The files in a folder, at any depth."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 

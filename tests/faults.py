@@ -26,7 +26,6 @@ OPERATIONS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir
 
 
 def send(numbers: Sequence[int]) -> None:
-    """Send this process signals, one after the other."""
     for number in numbers:
         os.kill(os.getpid(), number)
 
@@ -48,8 +47,6 @@ def at_update(count: int, strike: Callable[[TrainingState], None]) -> None:
 
 @dataclass(frozen=True)
 class SignalsAtUpdate:
-    """Signals after so many updates of either player."""
-
     count: int
     numbers: tuple[int, ...]
     note: Path

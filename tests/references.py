@@ -73,7 +73,6 @@ def between(real: Array, fake: Array, epsilon: Array) -> Array:
 
 
 def sample_norms(gradients: Array) -> Array:
-    """Return ‖∇f(x)‖₂ of each sample, over all of its dimensions."""
     return np.array([np.sqrt(np.sum(gradient**2)) for gradient in gradients])
 
 
@@ -102,6 +101,58 @@ def largest_singular_value(weight: npt.ArrayLike) -> float:
 
 
 # Updates of weights.
+
+
+class Training:
+    """Arjovsky et al. 2017, Algorithm 1, restated. Batches and random numbers are those of the run's algorithm."""
+
+    def __init__(
+        self, generator: nn.Module, critic: nn.Module, algorithm: Any, latent_dim: int, loss: str, constraint: str
+    ) -> None:
+        self.generator, self.critic, self.algorithm, self.latent_dim = generator, critic, algorithm, latent_dim
+        self.loss, self.constraint, self.clip_value = loss, constraint, 0.01
+
+    def descend(self, network: nn.Module, objective: Tensor, step: int) -> None:
+        raise NotImplementedError
+
+    def scores(self, samples: Tensor) -> Tensor:
+        """Score with weights divided by their largest singular values, if that is the constraint."""
+        weights: dict[str, Tensor] = dict(self.critic.named_parameters())
+        for name, weight in weights.items():
+            if self.constraint == "spectral_norm" and weight.dim() > 1:
+                weights[name] = weight / torch.linalg.matrix_norm(weight.flatten(1), 2)
+        scores: Tensor = torch.func.functional_call(self.critic, weights, (samples,))
+        return scores.double()
+
+    def generate(self, player: str, position: int, count: int) -> Tensor:
+        self.algorithm.streams.seed_global(f"{player} dropout", position)
+        stream = self.algorithm.streams.at(f"{player} latents", position)
+        samples: Tensor = self.generator(torch.randn(count, self.latent_dim, generator=stream))
+        return samples
+
+    def update_critic(self, position: int, step: int) -> dict[str, float]:
+        real = self.algorithm.batches[position].samples
+        fake = self.generate("critic", position, len(real)).detach()
+        real_scores, fake_scores = self.scores(real), self.scores(fake)
+        loss = CRITIC_LOSSES[self.loss](real_scores, fake_scores)
+        penalty = torch.zeros(())
+        if self.constraint == "gradient_penalty":
+            epsilon = torch.rand(len(real), 1, 1, 1, generator=self.algorithm.streams.at("penalty epsilon", position))
+            penalty = penalty_between(self.critic, real, fake, epsilon)
+        self.descend(self.critic, loss + penalty, step)
+        if self.constraint == "clip":
+            for parameter in self.critic.parameters():
+                parameter.data.clamp_(-self.clip_value, self.clip_value)
+        gap = real_scores.mean() - fake_scores.mean()
+        return {"critic_loss": loss.item(), "penalty": penalty.item(), "wasserstein_estimate": gap.item()}
+
+    def update_generator(self, step: int) -> dict[str, float]:
+        fake = self.generate("generator", step, self.algorithm.generator_batch_size)
+        needs_real = self.loss.startswith("relativistic")
+        real_scores = self.scores(self.algorithm.generator_batches[step].samples) if needs_real else torch.zeros(0)
+        loss = GENERATOR_LOSSES[self.loss](real_scores, self.scores(fake))
+        self.descend(self.generator, loss, step)
+        return {"generator_loss": loss.item()}
 
 
 class RMSprop:
@@ -249,7 +300,6 @@ def layers(network: nn.Module) -> list[nn.Module]:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Count the numbers that an optimizer changes."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -63,13 +63,11 @@ def imported(name: str) -> Iterator[str]:
 
 
 def ours(name: str) -> set[str]:
-    """The modules of this package that a module imports."""
     found = (module for module in imported(name) if module.split(".")[0] == "wgan_cli")
     return {module.removeprefix("wgan_cli").removeprefix(".") for module in found}
 
 
 def others(name: str) -> set[str]:
-    """The top-level names of everything else that a module imports."""
     return {module.split(".")[0] for module in imported(name)} - {"wgan_cli"}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tests import references
-from tests.builders import build_network
+from tests.builders import bits, build_network
 from wgan_cli.constraints import (
     CONSTRAINTS,
     Clip,
@@ -73,8 +73,7 @@ def weighted(critic: nn.Module) -> list[nn.Linear | nn.Conv2d]:
 # Penalties.
 
 
-@pytest.mark.parametrize("norm", [0.0, 0.25, 1.0, 3.0])
-@pytest.mark.parametrize("weight", [10.0, 0.5])
+@pytest.mark.parametrize(("norm", "weight"), [(0.0, 10.0), (0.25, 0.5), (1.0, 10.0), (3.0, 0.5)])
 def test_a_linear_critic_has_the_penalty_of_its_slope(norm: float, weight: float) -> None:
     slope = torch.randn(SHAPE[1:], generator=stream(1))
     critic = Quadratic(slope / slope.norm() * norm)
@@ -83,8 +82,6 @@ def test_a_linear_critic_has_the_penalty_of_its_slope(norm: float, weight: float
     # float32: the norm is right to some 1e-7, and so is the square of its distance from 1, absolutely.
     assert two_sided == pytest.approx(weight * (norm - 1) ** 2, rel=1e-5, abs=1e-5)
     assert one_sided == pytest.approx(weight * max(0.0, norm - 1) ** 2, rel=1e-5, abs=1e-5)
-    if norm != 1:
-        assert one_sided == (two_sided if norm > 1 else 0.0)
 
 
 @BOTH_PENALTIES
@@ -150,10 +147,7 @@ def test_the_gradient_of_a_linear_critics_penalty(penalty: Constraint) -> None:
     assert critic.slope.grad is not None
     torch.testing.assert_close(critic.slope.grad, 2 * 2.0 * (norm - 1) * slope / norm, rtol=1e-5, atol=1e-6)
     assert not real.requires_grad
-    assert real.grad is None
-    assert torch.equal(real, images(1))
-    assert torch.equal(fake, images(2))
-    assert torch.equal(torch.get_rng_state(), before)
+    assert bits([real, fake, torch.get_rng_state()]) == bits([images(1), images(2), before])
 
 
 # Hooks and clipping.
@@ -181,15 +175,12 @@ def test_clip_changes_only_parameters_outside_the_range(kind: str, value: float)
             parameter.copy_(torch.randn(parameter.shape) * 1.5 * value)
     before = {name: parameter.detach().clone() for name, parameter in critic.named_parameters()}
     Clip(value).project(critic)
-    assert any("bias" in name for name in before)
     c = torch.tensor(value)  # rounded to float32, as the bound itself is
     for name, parameter in critic.named_parameters():
         assert (parameter.abs() <= c).all()
         inside = before[name].abs() <= c
         assert torch.equal(parameter[inside], before[name][inside])
         assert torch.equal(parameter[~inside], before[name][~inside].sign() * c)
-    clipped = torch.cat([(before[name].abs() > c).flatten() for name in before]).double().mean().item()
-    assert clipped == pytest.approx(0.505, abs=0.05)  # P(|N(0, 1.5)| > 1), over a thousand parameters and more
 
 
 # Spectral normalisation.
@@ -222,10 +213,17 @@ def assert_normalized(critic: nn.Module) -> None:
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
 def test_spectral_norm_makes_the_largest_singular_value_one(kind: str) -> None:
+    """In float32, under autocast as well."""
     critic = build_critic(kind)
     before = largest_singular_values(critic)
     assert max(abs(norm - 1) for norm in before) > 0.3  # otherwise there would be nothing to do
     SpectralNorm().wrap(critic)
+    dtypes: list[torch.dtype] = []
+    weighted(critic)[0].register_forward_hook(lambda _module, _inputs, output: dtypes.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        critic(torch.randn(4, 1, 16, 16))
+        assert dtypes == [torch.bfloat16]  # autocast is on, and only the division by σ is excluded
+        assert all(module.weight.dtype == torch.float32 for module in weighted(critic))
     assert len(largest_singular_values(critic)) == len(before)
     assert_normalized(critic)
 
@@ -282,14 +280,3 @@ def test_only_the_projection_moves_the_vectors() -> None:
     torch.autograd.backward(first.mean() - second.mean())  # fails if the second pass overwrote the first one's vectors
     SpectralNorm().project(critic)
     assert not any(torch.equal(value, before[name]) for name, value in critic.named_buffers() if value.numel() > 1)
-
-
-def test_spectral_norm_stays_in_float32_under_autocast() -> None:
-    critic = SpectralNorm().wrap(build_critic("dcgan"))
-    dtypes: list[torch.dtype] = []
-    weighted(critic)[0].register_forward_hook(lambda _module, _inputs, output: dtypes.append(output.dtype))
-    with torch.autocast("cpu", torch.bfloat16):
-        critic(torch.randn(4, 1, 16, 16))
-        assert dtypes == [torch.bfloat16]  # autocast is on, and only the division by σ is excluded
-        assert all(module.weight.dtype == torch.float32 for module in weighted(critic))
-    assert_normalized(critic)

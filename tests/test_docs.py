@@ -1,14 +1,10 @@
 """README.md and docs/: every command runs, every file is used, and what they say of the code is true.
 
-A test follows each page from top to bottom, in a new folder:
-
-- ``wgan-train`` trains on 24 images, with digits of one look, for one epoch unless the page says how many. A resumed
-  run trains for two epochs at most.
-- ``wgan-sample`` draws 100 images at most. ``cmp`` and flags that only print run as they are.
-- YAML and Python files are written where the page says. A diff is applied to a copy of the package, and all commands of
-  that page come from the copy. Python without a file is executed.
-- Commands in the text and in tables must compose, with settings that every part accepts.
-- All other commands are in ``NOT_RUN``, with the reason.
+A test follows each page from top to bottom, in a new folder. Training is on 24 images with digits of one look, for one
+epoch unless the page says how many, and for two at most if it resumes; at most 100 images are drawn. YAML and Python
+files are written where the page says, and Python without a file is executed. A diff is applied to a copy of the
+package, and all commands of that page come from the copy. Commands in the text and in tables must compose, with
+settings that every part accepts. All other commands are in ``NOT_RUN``, with the reason.
 """
 
 import re
@@ -18,9 +14,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -70,19 +65,11 @@ NOT_RUN = {
 # Reading a page
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its text, and the last paragraph before it."""
-
+class Block(NamedTuple):
     language: str
     text: str
-    caption: str
-
-    @property
-    def file(self) -> Path | None:
-        """The file that the caption says it is for."""
-        match = re.search(r"(?:to|in) `([^`]+)`:$", self.caption)
-        return Path(match[1]) if match else None
+    caption: str  # the last paragraph before it
+    file: Path | None  # the file that the caption says it is for
 
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -97,7 +84,8 @@ def find_blocks(page: str) -> list[Block]:
     for match in FENCED.finditer(text):
         if before := text[end : match.start()].strip():  # otherwise it has the caption of the block before
             caption = " ".join(before.rpartition("\n\n")[2].split())
-        found.append(Block(match[1], match[2], caption))
+        file = re.search(r"(?:to|in) `([^`]+)`:$", caption)
+        found.append(Block(match[1], match[2], caption, Path(file[1]) if file else None))
         end = match.end()
     return found
 
@@ -108,7 +96,7 @@ def find_spans(text: str) -> list[str]:
 
 
 def find_rows(page: str, heading: str) -> list[list[str]]:
-    """Return the rows of the tables below a heading, without their headers."""
+    """Return the rows of the tables below a heading, without headers."""
     text = re.split(rf"^#+ {heading}$", read(page), flags=re.MULTILINE)[1]
     bodies = re.findall(r"^\|[-|]+\|\n((?:\|.*\|\n)+)", re.split(r"^#", text, flags=re.MULTILINE)[0], re.MULTILINE)
     return [[cell.strip() for cell in row[1:-1].split("|")] for row in "".join(bodies).splitlines()]
@@ -116,8 +104,7 @@ def find_rows(page: str, heading: str) -> list[list[str]]:
 
 def find_settings(cell: str) -> dict[str, Any]:
     """Return the settings in a cell, typed as ``key=value``."""
-    typed = (span.partition("=") for span in find_spans(cell))
-    return {key: yaml.safe_load(value) for key, _, value in typed}
+    return {key: yaml.safe_load(value) for key, _, value in (span.partition("=") for span in find_spans(cell))}
 
 
 def find_commands(text: str) -> list[str]:
@@ -265,7 +252,7 @@ def test_what_is_not_run_is_in_the_docs() -> None:
 
 
 def find_keys() -> set[str]:
-    """Return every key of both commands, with and without its group."""
+    """With and without their groups."""
     found = {*GROUPS}
     for file in CONF_DIR.rglob("*.yaml"):
         for key, value in yaml.safe_load(file.read_text(encoding="utf-8")).items():

@@ -36,15 +36,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_all_that_is_needed_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-        entry_points = archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
-        licences = [name for name in archive.namelist() if name.endswith("LICENSE")]
-    assert licences
-    assert "wgan-train = wgan_cli.cli.main:wgan_train" in entry_points
-    assert "wgan-sample = wgan_cli.cli.main:wgan_sample" in entry_points
+        everything = archive.namelist()
+    held = {name for name in everything if ".dist-info/" not in name}
+    assert any(name.endswith("LICENSE") for name in everything)
     sources = {f"wgan_cli/{name}" for name in names(CHECKOUT / "wgan_cli") if name.endswith((".py", "py.typed"))}
     options = {f"wgan_cli/conf/{name}" for name in names(CONF_DIR)}
-    assert {"wgan_cli/py.typed", "wgan_cli/conf/train.yaml", "wgan_cli/conf/loss/hinge.yaml"} <= held
+    assert "wgan_cli/py.typed" in held
     assert held == sources | options
 
 
@@ -61,10 +58,8 @@ def test_it_runs_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
         return finished.stdout
 
     where = "import wgan_cli.settings as s, wgan_cli; print(wgan_cli.__file__); print(s.CONF_DIR)"
-    assert [Path(line).relative_to(target).as_posix() for line in said(sys.executable, "-c", where).split()] == [
-        "wgan_cli/__init__.py",
-        "wgan_cli/conf",
-    ]
+    used = said(sys.executable, "-c", where).split()
+    assert used == [str(target / "wgan_cli/__init__.py"), str(target / "wgan_cli/conf")]
     command = str(target / "bin" / "wgan-train")
     composed = yaml.safe_load(said(sys.executable, command, "loss=hinge", "--cfg", "job"))
     assert composed["constraint"]["name"] == "spectral_norm"

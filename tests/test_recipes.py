@@ -1,6 +1,6 @@
 """The recipes against their sources, restated in plain torch and trained on the same random numbers.
 
-``Source`` describes the networks, loss, constraint and optimizer of a source; ``replay`` trains as its script would.
+``Source`` describes the networks, loss, constraint and optimizer of a source; ``Replay`` trains as its script would.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,6 @@ from wgan_cli.settings import Settings
 from wgan_cli.training.loop import train
 from wgan_cli.training.state import TrainingState
 
-Scores = Callable[[Tensor], Tensor]
 Optimizers = partial[torch.optim.RMSprop] | partial[torch.optim.Adam]
 
 
@@ -35,7 +34,7 @@ class Source:
     parameters: tuple[int, int]  # how many each has
     dataset: tuple[str, int, int]  # its name, image size and channels
     loss: str
-    constraint: str  # clip, penalty, spectral norm or nothing
+    constraint: str  # its name, or nothing
     optimizer: Optimizers
     n_critic: int
     length: tuple[int, int | None]  # epochs and steps, whichever it counts; epochs are enough for the steps
@@ -69,7 +68,7 @@ SOURCES = {
     ),
     "pytorch_gan_wgan_gp": Source(
         PYTORCH_GAN, (1_510_032, 533_505), ("mnist", 28, 1),
-        "wasserstein", "penalty", adam(2e-4, 0.5, 0.999), 5, (200, None),
+        "wasserstein", "gradient_penalty", adam(2e-4, 0.5, 0.999), 5, (200, None),
     ),
     "pytorch_gan_relativistic": Source(
         (references.pytorch_gan_upsample_generator, references.pytorch_gan_dropout_critic),
@@ -81,7 +80,7 @@ SOURCES = {
     ),
     "labml_wgan_gp": Source(
         (references.labml_generator, lambda: without_batch_norm(references.labml_critic())),
-        (7_745_024, 6_829_056), ("mnist", 28, 1), "hinge", "penalty", adam(2.5e-4, 0.5, 0.999), 5, (10, None),
+        (7_745_024, 6_829_056), ("mnist", 28, 1), "hinge", "gradient_penalty", adam(2.5e-4, 0.5, 0.999), 5, (10, None),
         std=0.02,
     ),
     "wgan_paper": Source(
@@ -90,17 +89,17 @@ SOURCES = {
     ),
     "wgan_gp_mnist": Source(
         (references.wgan_gp_mnist_generator, lambda: references.wgan_gp_critic(1, 64)),
-        (1_554_177, 1_030_145), ("mnist", 28, 1), "wasserstein", "penalty", adam(1e-4, 0.5, 0.9), 5,
+        (1_554_177, 1_030_145), ("mnist", 28, 1), "wasserstein", "gradient_penalty", adam(1e-4, 0.5, 0.9), 5,
         (834, 200_000), batch_sizes=(50, 50), own_start=True,
     ),
     "wgan_gp_cifar10": Source(
         (references.wgan_gp_resnet_generator, references.wgan_gp_resnet_critic),
-        (1_204_483, 1_053_825), ("cifar10", 32, 3), "wasserstein", "penalty", adam(2e-4, 0.0, 0.9), 5,
+        (1_204_483, 1_053_825), ("cifar10", 32, 3), "wasserstein", "gradient_penalty", adam(2e-4, 0.0, 0.9), 5,
         (641, 100_000), batch_sizes=(64, 128), own_start=True, decay_steps=100_000,
     ),
     "sngan_cifar10": Source(
         (lambda: references.wgan_gp_resnet_generator(256), lambda: references.wgan_gp_resnet_critic(128, "sum")),
-        (4_276_739, 1_053_825), ("cifar10", 32, 3), "hinge", "spectral norm", adam(2e-4, 0.0, 0.9), 5,
+        (4_276_739, 1_053_825), ("cifar10", 32, 3), "hinge", "spectral_norm", adam(2e-4, 0.0, 0.9), 5,
         (641, 100_000), own_start=True, decay_steps=100_000,
     ),
 }  # fmt: skip
@@ -177,71 +176,27 @@ def test_networks_and_first_weights_are_the_sources(name: str) -> None:
 # The first losses.
 
 
-def spectrally_normalized(critic: nn.Module) -> Scores:
-    """Divide each weight by its largest singular value, from torch's singular value decomposition."""
-    divided = {
-        name: weight / torch.linalg.matrix_norm(weight.flatten(1), 2) if weight.dim() > 1 else weight
-        for name, weight in critic.named_parameters()
-    }
-    return lambda images: torch.func.functional_call(critic, divided, (images,))
+class Replay(references.Training):
+    """Trains as the source does, with the initial weights, images and random numbers of the run."""
 
+    def __init__(self, name: str, loss: str, run: Run) -> None:
+        self.source = SOURCES[name]
+        generator, critic = (make() for make in self.source.networks)
+        # A normalised critic has other names for its weights, so they are taken from one without a constraint.
+        plain = build(name, loss, constraint={"name": "none"}).state
+        references.copy_in_order(plain.generator, generator)
+        references.copy_in_order(plain.critic, critic)
+        latent_dim = run.state.generator.latent_dim
+        super().__init__(generator, critic, run.algorithm, latent_dim, loss, self.source.constraint)
+        self.optimizers = {player: self.source.optimizer(player.parameters()) for player in (generator, critic)}
 
-def replay(name: str, loss: str, run: Run) -> list[dict[str, float]]:
-    """Train as the source does, with the initial weights, images and random numbers of the run; return the losses."""
-    source, algorithm = SOURCES[name], run.algorithm
-    generator, critic = (make() for make in source.networks)
-    # A normalised critic has other names for its weights, so they are taken from one without a constraint.
-    plain = build(name, loss, constraint={"name": "none"}).state
-    references.copy_in_order(plain.generator, generator)
-    references.copy_in_order(plain.critic, critic)
-    of_generator, of_critic = source.optimizer(generator.parameters()), source.optimizer(critic.parameters())
-    latent_dim = run.state.generator.latent_dim
-    losses: list[dict[str, float]] = []
-    position = 0
-
-    def draw(purpose: Any, position: int, *shape: int, uniform: bool = False) -> Tensor:
-        return (torch.rand if uniform else torch.randn)(shape, generator=algorithm.streams.at(purpose, position))
-
-    def scores() -> Scores:
-        return spectrally_normalized(critic) if source.constraint == "spectral norm" else critic
-
-    def update(objective: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def descend(self, network: nn.Module, objective: Tensor, step: int) -> None:
+        optimizer = self.optimizers[network]
         optimizer.zero_grad()
         objective.backward(inputs=list(network.parameters()))
-        left = 1 - step / source.decay_steps if source.decay_steps else 1
-        for group in optimizer.param_groups:
-            group["lr"] = source.optimizer.keywords["lr"] * left
+        left = 1 - step / self.source.decay_steps if self.source.decay_steps else 1
+        optimizer.param_groups[0]["lr"] = self.source.optimizer.keywords["lr"] * left
         optimizer.step()
-
-    for step in range(2):
-        for _ in range(algorithm.schedule.updates_in(step)):
-            algorithm.streams.seed_global("critic dropout", position)
-            real = algorithm.batches[position].samples
-            fake = generator(draw("critic latents", position, len(real), latent_dim)).detach()
-            judge = scores()
-            real_scores, fake_scores = judge(real).double(), judge(fake).double()
-            critic_loss = references.CRITIC_LOSSES[loss](real_scores, fake_scores)
-            penalty = torch.zeros(())
-            if source.constraint == "penalty":
-                epsilon = draw("penalty epsilon", position, len(real), 1, 1, 1, uniform=True)
-                penalty = references.penalty_between(critic, real, fake, epsilon)
-            update(critic_loss + penalty, critic, of_critic, step)
-            if source.constraint == "clip":
-                for parameter in critic.parameters():
-                    parameter.data.clamp_(-0.01, 0.01)
-            estimate = real_scores.mean() - fake_scores.mean()
-            found = {"critic_loss": critic_loss, "penalty": penalty, "wasserstein_estimate": estimate}
-            losses.append({name: value.item() for name, value in found.items()})
-            position += 1
-        algorithm.streams.seed_global("generator dropout", step)
-        fake = generator(draw("generator latents", step, algorithm.generator_batch_size, latent_dim))
-        judge = scores()
-        needs_real = loss.startswith("relativistic")
-        real_scores = judge(algorithm.generator_batches[step].samples) if needs_real else torch.zeros(0)
-        generator_loss = references.GENERATOR_LOSSES[loss](real_scores.double(), judge(fake).double())
-        update(generator_loss, generator, of_generator, step)
-        losses.append({"generator_loss": generator_loss.item()})
-    return losses
 
 
 @pytest.mark.slow
@@ -258,8 +213,12 @@ def test_the_first_losses_are_the_sources(name: str, loss: str) -> None:
     if name == "wgan_paper":  # whose first steps have 100 critic updates each
         changed["critic_warmup"] = {"updates": 4, "steps": 1, "every": None}
     run = build(name, loss, **changed)
-    expected = replay(name, loss, run)
-    assert len(expected) == run.algorithm.schedule.updates_until(2) + 2
+    replay, expected, position = Replay(name, loss, run), [], 0
+    for step in range(2):
+        for _ in range(run.algorithm.schedule.updates_in(step)):
+            expected.append(replay.update_critic(position, step))
+            position += 1
+        expected.append(replay.update_generator(step))
     found: list[dict[str, float]] = []
 
     def look(state: TrainingState) -> None:

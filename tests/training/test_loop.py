@@ -235,54 +235,26 @@ EPS = 1e-3  # so large that the rounding of a small gradient is not enlarged to 
 RATE, CRITIC_RATE = 0.01, 0.02
 
 
-class ByHand:
-    """Training restated: each image is scored alone, losses and optimizers come from the references."""
+class ByHand(references.Training):
+    """Each image is scored alone, and optimizers are the references'. The rates fall to zero after four steps."""
 
     def __init__(self, state: TrainingState, algorithm: Algorithm, loss: str, constraint: str, optimizer: str) -> None:
-        self.generator, self.critic = copy.deepcopy(state.generator), copy.deepcopy(state.critic)
-        self.algorithm, self.loss, self.constraint = algorithm, loss, constraint
+        generator, critic = copy.deepcopy(state.generator), copy.deepcopy(state.critic)
+        super().__init__(generator, critic, algorithm, LATENT_DIM, loss, constraint)
+        self.clip_value, self.rates = 0.03, {generator: RATE, critic: CRITIC_RATE}
         make = {"adam": references.Adam, "rmsprop": references.RMSprop}[optimizer]
-        self.optimizers = {
-            network: [make(0, eps=EPS) for _ in network.parameters()] for network in (self.generator, self.critic)
-        }
-
-    def latents(self, purpose: Purpose, position: int) -> Tensor:
-        return torch.randn(4, LATENT_DIM, generator=self.algorithm.streams.at(purpose, position))
+        self.optimizers = {network: [make(0, eps=EPS) for _ in network.parameters()] for network in self.rates}
 
     def scores(self, samples: Tensor) -> Tensor:
         return torch.cat([self.critic(sample[None]) for sample in samples]).double()
 
-    def descend(self, network: nn.Module, objective: Tensor, rate: float) -> None:
+    def descend(self, network: nn.Module, objective: Tensor, step: int) -> None:
         parameters = list(network.parameters())
         found = torch.autograd.grad(objective, parameters)
         for parameter, gradient, optimizer in zip(parameters, found, self.optimizers[network], strict=True):
-            optimizer.learning_rate = rate
+            optimizer.learning_rate = self.rates[network] * (1 - step / 4)
             moved = optimizer.step(parameter.detach().double().numpy(), gradient.double().numpy())
             parameter.data.copy_(torch.from_numpy(np.asarray(moved)))
-
-    def update_critic(self, position: int, rate: float) -> tuple[float, float, float]:
-        real = self.algorithm.batches[position].samples
-        fake = self.generator(self.latents("critic latents", position)).detach()
-        real_scores, fake_scores = self.scores(real), self.scores(fake)
-        loss = references.CRITIC_LOSSES[self.loss](real_scores, fake_scores)
-        penalty = torch.zeros(())
-        if self.constraint == "gradient_penalty":
-            epsilon = torch.rand(4, 1, 1, 1, generator=self.algorithm.streams.at("penalty epsilon", position))
-            penalty = references.penalty_between(self.critic, real, fake, epsilon)
-        self.descend(self.critic, loss + penalty, rate)
-        if self.constraint == "clip":
-            for parameter in self.critic.parameters():
-                parameter.data.copy_(parameter.detach().clamp(-0.03, 0.03))
-        gap = real_scores.mean() - fake_scores.mean()
-        return loss.item(), penalty.item(), gap.item()
-
-    def update_generator(self, step: int, rate: float) -> float:
-        fake_scores = self.scores(self.generator(self.latents("generator latents", step)))
-        needs_real = self.loss.startswith("relativistic")
-        real_scores = self.scores(self.algorithm.generator_batches[step].samples) if needs_real else torch.zeros(0)
-        loss = references.GENERATOR_LOSSES[self.loss](real_scores, fake_scores)
-        self.descend(self.generator, loss, rate)
-        return loss.item()
 
 
 @BOTH_OPTIMIZERS
@@ -302,23 +274,22 @@ def test_two_steps_are_those_computed_by_hand(loss: str, constraint: str, optimi
     algorithm = make_algorithm(loss, constraint, n_critic=2, rate=lambda step: scale_rate("linear", step / 4))
     hand = ByHand(state, algorithm, loss, constraint, optimizer)
     start = parameters_to_vector(state.critic.parameters()).detach()
-    critic_rows: list[tuple[float, float, float]] = []
-    generator_losses: list[float] = []
+    rows: list[dict[str, float]] = []
     for step, share in enumerate((1.0, 0.75)):
         train_for(state, algorithm, 3)
         assert state.critic_optimizer.param_groups[0]["lr"] == share * CRITIC_RATE
         assert state.generator_optimizer.param_groups[0]["lr"] == share * RATE
-        critic_rows += [hand.update_critic(position, share * CRITIC_RATE) for position in (2 * step, 2 * step + 1)]
-        generator_losses.append(hand.update_generator(step, share * RATE))
+        rows += [hand.update_critic(position, step) for position in (2 * step, 2 * step + 1)]
+        rows.append(hand.update_generator(step))
     for network, expected in ((state.critic, hand.critic), (state.generator, hand.generator)):
         for parameter, other in zip(network.parameters(), expected.parameters(), strict=True):
             # float32 sums in another order change a gradient by some 1e-7, and 0.01 · 1e-7 / EPS is 1e-6 an update;
             # an update itself moves a weight by up to 0.01.
             torch.testing.assert_close(parameter, other, rtol=0, atol=2e-5)
     assert (parameters_to_vector(state.critic.parameters()) - start).abs().max() > 0.01
-    means = [*np.mean(critic_rows, axis=0), np.mean(generator_losses)]
     names = ("critic_loss", "penalty", "wasserstein_estimate", "generator_loss")
-    assert state.means.read() == pytest.approx(dict(zip(names, means, strict=True)), rel=1e-4, abs=1e-5)
+    means = {name: np.mean([row[name] for row in rows if name in row]) for name in names}
+    assert state.means.read() == pytest.approx(means, rel=1e-4, abs=1e-5)
 
 
 def test_the_average_moves_once_in_each_step() -> None:
