@@ -310,10 +310,8 @@ def test_the_average_moves_once_in_each_step() -> None:
     np.testing.assert_allclose(flatten(state.ema), references.moving_average(history), rtol=1e-5, atol=1e-6)
 
 
-# Losses and gradients that are not finite.
+# Losses and gradients that are not finite. The table says what a generator's loss becomes in its bad update.
 
-
-# What a generator's loss becomes in its bad update.
 POISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "nan": lambda loss, _: loss * math.nan,
     "infinite, with a finite gradient": lambda loss, _: loss + math.inf,
