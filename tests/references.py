@@ -294,8 +294,8 @@ def copy_in_order(source: nn.Module, target: nn.Module) -> None:
 
 def layers(network: nn.Module) -> list[nn.Module]:
     """List a network's torch layers in order, without their groups and without a final Tanh, which may be a call."""
-    leaves = [module for module in network.modules() if not any(module.children())]
-    found = [leaf for leaf in leaves if type(leaf).__module__.startswith("torch.")]
+    torchs = [module for module in network.modules() if type(module).__module__.startswith("torch.")]
+    found = [module for module in torchs if not isinstance(module, nn.Sequential) and not any(module.children())]
     return found[:-1] if isinstance(found[-1], nn.Tanh) else found
 
 
