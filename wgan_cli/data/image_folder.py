@@ -32,8 +32,8 @@ def image_folder(
     """Load every image in a folder and its sub-folders, in a seeded random order.
 
     If every image is in one of two or more sub-folders of the root, these are the classes. They are numbered from 0 in
-    the sorted order of their names, as in torchvision's ``ImageFolder``. A class counts even if none of its images is
-    readable or within the limit.
+    the sorted order of their names, as in torchvision's ``ImageFolder``. A class keeps its number even if none of its
+    images is readable or within the limit.
 
     Args:
         root: The folder. Hidden files and folders are skipped.
