@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: during training they request a stop after the current update, otherwise they end the program.
+"""Signals that stop a program: during training they request a stop after the current update, otherwise they end it.
 
 Importing this does not import torch, so that a signal during that import is answered.
 """
@@ -8,6 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# Ctrl-C, and what schedulers send before they kill. Not every system has all of them.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+STOPPING = tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,11 +58,15 @@ _request = StopRequest()
 
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Turn signals into :class:`Interrupted` inside the context. Outside the main thread this does nothing."""
+    """Turn signals into :class:`Interrupted` inside the context.
+
+    Outside the main thread this does nothing. SIGHUP stays ignored if it is, as under nohup.
+    """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == _request.handle:
         yield _request
         return
-    earlier = {number: signal.signal(number, _request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [number for number in STOPPING if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN]
+    earlier = {number: signal.signal(number, _request.handle) for number in caught}
     try:
         yield _request
     finally:

@@ -31,7 +31,7 @@ RECIPES = {
     "penalty": ("loss=wasserstein_gp", "checkpoint.every_minutes=1e-9", "checkpoint.keep=1"),  # saved at every update
     "spectral": ("loss=hinge", "dataset.flip=true"),
 }
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+CODES: dict[signal.Signals, int] = {number: 128 + number for number in signal.Signals} | {signal.SIGKILL: -9}
 Position = dict[str, int]
 
 
@@ -115,11 +115,11 @@ MOMENTS: dict[int, Callable[[Position], bool]] = {
 # Each moment with a signal that can be heeded, and some with a kill, which leaves the last checkpoint.
 STOPS = [
     (2, signal.SIGINT, "clip"),
-    (4, signal.SIGTERM, "penalty"),
+    (4, signal.SIGUSR1, "penalty"),
     (6, signal.SIGINT, "spectral"),
-    (10, signal.SIGTERM, "clip"),
-    (13, signal.SIGINT, "penalty"),
-    (19, signal.SIGTERM, "spectral"),
+    (10, signal.SIGHUP, "clip"),
+    (13, signal.SIGXCPU, "penalty"),
+    (19, signal.SIGUSR2, "spectral"),
     (2, signal.SIGKILL, "penalty"),
     (10, signal.SIGKILL, "spectral"),
     (19, signal.SIGKILL, "clip"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from typing import NoReturn
 
-from wgan_cli.signals import Interrupted, catch_signals
+from wgan_cli.signals import STOPPING, Interrupted, catch_signals
 
 
 def wgan_train() -> NoReturn:
@@ -51,5 +51,5 @@ def _exit_with(program: str, command: Callable[[], int]) -> NoReturn:
 
 def _ignore_signals() -> None:
     """Ignore signals while the interpreter exits."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
