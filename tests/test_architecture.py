@@ -29,7 +29,7 @@ ALLOWED = {
     "training": {"constraints", "losses", "networks.players"},
     "constraints": {"networks.players", "parameters"},
     "losses": {"parameters"},
-    "data": {"errors", "files", "networks.players", "parameters", "settings"},
+    "data": {"devices", "errors", "files", "networks.players", "parameters", "settings"},
     "networks": {"parameters"},
     "optimizers": {"parameters"},
     "devices": {"errors"},

@@ -20,9 +20,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = decode._decode
 
-    def record(path: Path, channels: int, image_size: int) -> Pixels:
+    def record(path: Path, channels: int, image_size: int, white_point: int) -> Pixels:
         names.append(path.name)
-        return original(path, channels, image_size)
+        return original(path, channels, image_size, white_point)
 
     monkeypatch.setattr(decode, "_decode", record)
     return names

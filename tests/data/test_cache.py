@@ -19,7 +19,7 @@ def load(root: Path, **settings: Any) -> Tensor:
 
 
 def test_a_second_run_decodes_nothing(tmp_path: Path, decoded: list[str], cache_folder: Path) -> None:
-    first = load(fill(tmp_path, 10))
+    first = load(fill(tmp_path, 10)).clone()
     assert len(decoded) == 10
     assert sorted(path.suffix for path in cache_folder.iterdir()) == [".json", ".npy"]
     second = load(tmp_path)
@@ -55,10 +55,10 @@ def test_every_change_decodes_again(tmp_path: Path, decoded: list[str], monkeypa
 def test_a_file_that_may_become_readable_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, forbidden = decode._decode, {"003.png"}
 
-    def decode_if_permitted(path: Path, channels: int, image_size: int) -> cache.Pixels:
+    def decode_if_permitted(path: Path, channels: int, image_size: int, white_point: int) -> cache.Pixels:
         if path.name in forbidden:
             raise PermissionError(13, "Permission denied")
-        return original(path, channels, image_size)
+        return original(path, channels, image_size, white_point)
 
     monkeypatch.setattr(decode, "_decode", decode_if_permitted)
     assert len(load(fill(tmp_path, 5))) == 4
@@ -82,7 +82,7 @@ def test_a_file_that_may_become_readable_is_read_again(tmp_path: Path, monkeypat
 def test_a_damaged_cache_is_repaired_and_a_pickle_is_not_read(
     suffix: str, damage: Any, tmp_path: Path, decoded: list[str], cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = load(fill(tmp_path, 10))
+    first = load(fill(tmp_path, 10)).clone()
     damage(next(cache_folder.glob(f"*{suffix}")))
     monkeypatch.setattr(pickle, "load", lambda *_, **__: pytest.fail("a file was unpickled"))
     for _ in range(2):

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.data.files import RED, save
 from wgan_cli.data import decode
@@ -111,9 +112,9 @@ def test_a_large_jpeg_is_decoded_smaller_and_still_sharp(tmp_path: Path, monkeyp
     Image.fromarray(np.tile(stripes, (512, 1))).convert("RGB").save(tmp_path / "a.jpg", quality=95)
     sizes, make_opaque = [], decode._make_opaque
 
-    def record(image: Image.Image) -> Image.Image:
+    def record(image: Image.Image, white_point: int) -> Image.Image:
         sizes.append(image.size)
-        return make_opaque(image)
+        return make_opaque(image, white_point)
 
     monkeypatch.setattr(decode, "_make_opaque", record)
     row = load_one(tmp_path, channels=1, size=64)[0, 32].astype(int)
@@ -130,16 +131,16 @@ def test_shrinking_averages(tmp_path: Path) -> None:
 def test_images_are_in_the_order_of_the_paths_and_unreadable_ones_are_named(
     tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    for value in (10, 20, 30):
+    for value in (110, 120, 130):
         save(tmp_path / "sub" / f"{value}.png", value, "L")
     (tmp_path / "bad.png").write_text("not an image")
     expected = f"{tmp_path}: 2 of 4 images cannot be read: 'bad.png' (not an image), 'gone.png' (No such file or direc"
     for _ in range(2):  # the second time from the cache
         caplog.clear()
-        images, readable = load_images(tmp_path, ["sub/30.png", "bad.png", "sub/10.png", "gone.png"], 8, 1)
+        images, readable = load_images(tmp_path, ["sub/130.png", "bad.png", "sub/110.png", "gone.png"], 8, 1)
         assert readable.tolist() == [True, False, True, False]
         assert readable.dtype == np.bool_
-        assert images[:, 0, 0, 0].tolist() == [30, 10]
+        assert images[:, 0, 0, 0].tolist() == [130, 110]
         assert [message.startswith(expected) for message in caplog.messages] == [True]
     assert len(decoded) == 4
 
@@ -156,7 +157,7 @@ def test_every_kind_of_unreadable_file_is_left_out(
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-500])
     (tmp_path / "empty.gif").touch()
     (tmp_path / "text.bmp").write_text("not an image")
-    noise.save(tmp_path / "another_format.jpg", format="PPM")
+    noise.save(tmp_path / "another_format.jpg", format="PCX")
     (tmp_path / "broken.webp").symlink_to(tmp_path / "nothing")
     Image.new("F", (20, 20), 0.5).save(tmp_path / "float.tif")
     bad = sorted(path.name for path in tmp_path.iterdir())
@@ -167,6 +168,45 @@ def test_every_kind_of_unreadable_file_is_left_out(
     assert "9 of 10 images cannot be read" in caplog.text
     assert sum(repr(name) in caplog.text for name in bad) == 5
     assert caplog.messages[0].endswith(" and 4 more")
+
+
+def quarters() -> Image.Image:
+    """A white quarter at the top left, on black."""
+    image = Image.new("L", (16, 16))
+    image.paste(255, (0, 0, 8, 8))
+    return image
+
+
+def test_images_are_upright_even_if_other_metadata_is_damaged(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned: the top left belongs at the top right
+    exif[0x010F] = "maker"
+    content = exif.tobytes()
+    damaged = content.replace(b"maker", b"\xff\xff\xff\xff\xff").replace(b"\x0f\x01\x02\x00", b"\x0f\x01\x0c\x00")
+    assert damaged != content
+    for name, metadata in (("a.png", content), ("b.jpg", damaged), ("c.png", damaged), ("d.webp", damaged)):
+        quarters().convert("RGB").save(tmp_path / name, exif=metadata, quality=95)
+    images, _ = load_images(tmp_path, ["a.png", "b.jpg", "c.png", "d.webp"], 16, 1)
+    assert (images[:, 0, 3, 12] > 240).all()
+    assert (images[:, 0, 3, 3] < 15).all()
+
+
+def test_long_texts_do_not_make_a_picture_unreadable(tmp_path: Path) -> None:
+    texts = PngInfo()
+    texts.add_text("notes", "x" * 2_000_000, zip=True)
+    quarters().save(tmp_path / "a.png", pnginfo=texts)
+    with pytest.raises(ValueError, match="too large"), Image.open(tmp_path / "a.png") as image:
+        image.load()
+    assert np.array_equal(load_one(tmp_path, channels=1, size=16)[0], np.asarray(quarters()))
+
+
+def test_a_white_point_brightens_files_of_16_bits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = np.array([0, 8, 2047, 4095, 5000] * 5, np.uint16).reshape(5, 5).repeat(2, 0).repeat(2, 1)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert load_images(tmp_path, ["a.png"], 10, 1)[0].max() < 32
+    assert "darker than an eighth of the range" in caplog.text
+    images, _ = load_images(tmp_path, ["a.png"], 10, 1, white_point=4095)
+    assert images[0, 0, 0, ::2].tolist() == [0, 0, 127, 255, 255]  # 2047 · 255 / 4095 is 127.47
 
 
 def test_missing_files_are_told_apart_in_the_cache_and_found_later(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from tests.data.files import fill, save, values
@@ -26,6 +27,19 @@ def test_folders_are_searched_once_at_any_depth_without_hidden_and_other_files(t
     (root / "linked").symlink_to(tmp_path / "other")
     (root / "loop").symlink_to(root)
     assert sorted(values(load(root).train)) == [0, 40, 80]
+
+
+def test_endings_of_all_kinds_or_none_and_what_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kinds = {"a.jfif": "JPEG", "b.JPE": "JPEG", "c.ppm": "PPM", "d.pgm": "PPM", "e.avif": "AVIF", "f": "PNG"}
+    for i, (name, kind) in enumerate(kinds.items()):
+        Image.new("L", (8, 8), 40 * i).save(tmp_path / "partial", format=kind)
+        (tmp_path / "partial").rename(tmp_path / name)
+    for name in ("a.json", "b.JSON", "c.txt", "d.txt", "e.TXT", "notes"):
+        (tmp_path / name).write_text("not an image")
+    with caplog.at_level("INFO"):
+        assert sorted(values(load(tmp_path, channels=1).train)) == pytest.approx([0, 40, 80, 120, 160, 200], abs=1)
+    left_out = "6 files are not images and were left out: 3 .txt, 2 .json, 1 without an extension"
+    assert f"{tmp_path}: {left_out}" in caplog.text
 
 
 def test_the_samples_of_runs_are_skipped(tmp_path: Path) -> None:

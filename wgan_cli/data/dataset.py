@@ -1,6 +1,7 @@
 """The form of every dataset: arrays with a training and a test part."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wgan_cli.devices import measure_free_memory
+from wgan_cli.errors import InputError
 from wgan_cli.parameters import Range
 from wgan_cli.settings import Count
 
@@ -104,6 +107,21 @@ def choose_subset(count: int, limit: int | None, seed: int) -> Tensor:
     return torch.from_numpy(np.sort(chosen))
 
 
+def allocate_images(shape: tuple[int, ...]) -> Tensor:
+    """Return an empty uint8 tensor.
+
+    Raises:
+        InputError: If there is not enough memory for it.
+    """
+    size, free = math.prod(shape), measure_free_memory()
+    if size > free:
+        raise InputError(
+            f"the images take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free; "
+            "lower dataset.image_size, or set dataset.limit"
+        )
+    return torch.empty(shape, dtype=torch.uint8)
+
+
 def resize_images(images: Tensor, image_size: int, channels: int) -> Tensor:
     """Convert square images to a size and a number of channels.
 
@@ -118,7 +136,7 @@ def resize_images(images: Tensor, image_size: int, channels: int) -> Tensor:
     if images.shape[1:] == (channels, image_size, image_size):
         return images
     luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    resized = torch.empty(len(images), channels, image_size, image_size, dtype=torch.uint8)
+    resized = allocate_images((len(images), channels, image_size, image_size))
     for start in range(0, len(images), 128):  # in parts, because floats take memory
         part = images[start : start + 128].float()
         if channels == 1 and part.shape[1] == 3:

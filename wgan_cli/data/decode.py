@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
+import io
 import logging
 import os
+import struct
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from wgan_cli.data import cache
@@ -21,14 +23,38 @@ logger = logging.getLogger(__name__)
 
 # Pillow identifies a format by its content. Without this list, a file with a common extension could reach Pillow's
 # rarely used parsers, or a PostScript interpreter.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-CACHE_VERSION = 1  # increase it whenever the same files would decode to other pixels
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
+CACHE_VERSION = 2  # increase it whenever the same files would decode to other pixels
 QUEUE = 1024  # images in the threads' queue, all of which are still decoded after Ctrl-C
-NAMED = 5  # unreadable files that a message names
+NAMED = 5  # unreadable files that a message names; the log names all
+WHITE = 65535  # of 16 bits
+DARK = 32  # an eighth of the range of 8 bits
+# How an image is turned that its EXIF says is stored in another orientation.
+ORIENTATION_TAG = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The chunks of a PNG file that its pixels depend on.
+PNG_SIGNATURE, PNG_CHUNKS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
+
+
+def is_image(path: Path) -> bool:
+    """Return whether the content of a file starts like an image."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Exception:  # Pillow's parsers raise nearly anything for a malformed file
+        return False
 
 
 def load_images(
-    folder: Path, paths: Sequence[str], image_size: int, channels: int
+    folder: Path, paths: Sequence[str], image_size: int, channels: int, white_point: int = WHITE
 ) -> tuple[cache.Pixels, npt.NDArray[np.bool_]]:
     """Load image files, resized by the short side and cropped to the centre; warn about unreadable ones.
 
@@ -39,6 +65,7 @@ def load_images(
         paths: Relative to the folder, without duplicates.
         image_size: Pixels along a side.
         channels: 1 for luma, 3 for colour. Transparent pixels become white.
+        white_point: The value that is white in images of more than 8 bits a channel.
 
     Returns:
         The readable images, uint8, (N, channels, image_size, image_size), in the order of ``paths``; and for each path
@@ -48,21 +75,29 @@ def load_images(
         InputError: If none is readable.
     """
     shape = (len(paths), channels, image_size, image_size)
-    key = _compute_key(folder, paths, shape)
-    images, unreadable = cache.load(key, shape) or _decode_all(folder, paths, shape, key)
+    key = _compute_key(folder, paths, shape, white_point)
+    images, unreadable = cache.load(key, shape) or _decode_all(folder, paths, shape, key, white_point)
     if unreadable:
-        named = [f"{path!r} ({reason})" for path, reason in list(unreadable.items())[:NAMED]]
+        named = [f"{path!r} ({reason})" for path, reason in unreadable.items()]
         more = f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
-        report = f"{len(unreadable)} of {len(paths)} images cannot be read: {', '.join(named)}{more}"
+        report = f"{len(unreadable)} of {len(paths)} images cannot be read: {', '.join(named[:NAMED])}{more}"
         if not len(images):
             raise InputError(report)
         logger.warning("%s: %s", folder, report)
+        for name in named[NAMED:]:
+            logger.debug("%s: cannot be read: %s", folder, name)
+    if images.max() < DARK:
+        logger.warning(
+            "%s: all images are darker than an eighth of the range; if their files have 16 bits a channel, but less "
+            "data, set dataset.white_point to the value that is white, such as 4095",
+            folder,
+        )
     return images, np.array([path not in unreadable for path in paths])
 
 
-def _compute_key(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> str:
+def _compute_key(folder: Path, paths: Sequence[str], shape: tuple[int, ...], white_point: int) -> str:
     """Return a key that changes whenever the decoded pixels could."""
-    digest = hashlib.sha256(repr((CACHE_VERSION, os.fspath(folder.resolve()), shape)).encode())
+    digest = hashlib.sha256(repr((CACHE_VERSION, os.fspath(folder.resolve()), shape, white_point)).encode())
     for path in paths:
         try:
             status = (folder / path).stat()
@@ -74,25 +109,39 @@ def _compute_key(folder: Path, paths: Sequence[str], shape: tuple[int, ...]) -> 
 
 
 def _decode_all(
-    folder: Path, paths: Sequence[str], shape: tuple[int, ...], key: str
+    folder: Path, paths: Sequence[str], shape: tuple[int, ...], key: str, white_point: int
 ) -> tuple[cache.Pixels, dict[str, str]]:
     """Decode files on all cores, and cache the images.
 
     Returns:
         The readable images, and the paths of the others with the reasons.
     """
-    images = np.empty(shape, np.uint8)
+    with cache.allocate(key, shape) as images:
+        errors = _decode_into(images, folder, paths, white_point)
+        readable = [row for row, path in enumerate(paths) if path not in errors]
+        for target, row in enumerate(readable):
+            if target != row:
+                images[target] = images[row]
+        unreadable = {path: _explain(errors[path]) for path in paths if path in errors}
+        if not readable or any(map(_is_temporary, errors.values())):
+            return images[: len(readable)], unreadable
+        return cache.store(key, images, len(readable), unreadable), unreadable
+
+
+def _decode_into(images: cache.Pixels, folder: Path, paths: Sequence[str], white_point: int) -> dict[str, Exception]:
+    """Decode each file into a row of the array, on all cores; return the errors by path."""
+    _, channels, image_size, _ = images.shape
     errors: dict[str, Exception] = {}
 
     def decode(row: int) -> None:
         try:
-            images[row] = _decode(folder / paths[row], channels=shape[1], image_size=shape[2])
+            images[row] = _decode(folder / paths[row], channels, image_size, white_point)
         except Exception as error:  # Pillow's parsers raise nearly anything for a malformed file
             errors[paths[row]] = error
 
     with (
         warnings.catch_warnings(),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
         tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar,
     ):
         warnings.simplefilter("ignore", UserWarning)  # about odd metadata
@@ -100,12 +149,7 @@ def _decode_all(
         for start in range(0, len(paths), QUEUE):
             for _ in pool.map(decode, range(start, min(start + QUEUE, len(paths)))):
                 bar.update()
-    if errors:
-        images = images[[path not in errors for path in paths]]
-    unreadable = {path: _explain(errors[path]) for path in paths if path in errors}
-    if len(images) and not any(map(_is_temporary, errors.values())):
-        cache.store(key, images, unreadable)
-    return images, unreadable
+    return errors
 
 
 def _is_temporary(error: Exception) -> bool:
@@ -123,18 +167,20 @@ def _explain(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
-def _decode(path: Path, channels: int, image_size: int) -> cache.Pixels:
+def _decode(path: Path, channels: int, image_size: int, white_point: int) -> cache.Pixels:
     """Decode one file.
 
     Returns:
         uint8, (channels, image_size, image_size).
     """
-    with Image.open(path, formats=FORMATS) as image:
-        # The JPEG decoder may halve large photographs, down to twice the size that is needed.
-        image.draft(None, (2 * image_size, 2 * image_size))
-        image.load()  # first, because Pillow rotates a TIFF itself when it loads it
-        ImageOps.exif_transpose(image, in_place=True)
-        shown = _make_opaque(image).convert("L" if channels == 1 else "RGB")
+    try:
+        shown = _read(path, channels, image_size, white_point)
+    except ValueError:
+        content = path.read_bytes()
+        if not content.startswith(PNG_SIGNATURE):
+            raise
+        # Pillow refuses long texts and damaged colour profiles.
+        shown = _read(io.BytesIO(_keep_pixels(content)), channels, image_size, white_point)
     side = min(shown.size)
     left, top = (shown.width - side) // 2, (shown.height - side) // 2
     square = shown.resize(
@@ -143,7 +189,38 @@ def _decode(path: Path, channels: int, image_size: int) -> cache.Pixels:
     return np.asarray(square).reshape(image_size, image_size, channels).transpose(2, 0, 1)
 
 
-def _make_opaque(image: Image.Image) -> Image.Image:
+def _read(file: Path | io.BytesIO, channels: int, image_size: int, white_point: int) -> Image.Image:
+    """Read an image that is at least as large as needed, opaque and upright."""
+    with Image.open(file, formats=FORMATS) as image:
+        # The JPEG decoder may halve large photographs, down to twice the size that is needed.
+        image.draft(None, (2 * image_size, 2 * image_size))
+        image.load()  # first, because Pillow turns a TIFF itself when it loads it
+        turn = TURNS.get(_read_orientation(image))
+        shown = _make_opaque(image, white_point).convert("L" if channels == 1 else "RGB")
+    return shown if turn is None else shown.transpose(turn)
+
+
+def _keep_pixels(content: bytes) -> bytes:
+    """Remove the chunks of a PNG file that its pixels do not depend on."""
+    kept, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while start + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, start)
+        end = start + size + 12  # with the length, the name and the checksum
+        if kind in PNG_CHUNKS:
+            kept.append(content[start:end])
+        start = end
+    return b"".join(kept)
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Return the orientation in an image's EXIF, from 1 to 8; 1 (upright) if it cannot be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # Pillow's parser raises nearly anything for a damaged tag
+        return 1
+
+
+def _make_opaque(image: Image.Image, white_point: int) -> Image.Image:
     """Return an image with 8 bits a channel and with white in place of transparency.
 
     Raises:
@@ -153,9 +230,10 @@ def _make_opaque(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):  # 16 bits, which convert() would clip to 255
         values = np.asarray(image).astype(np.int32)
-        if values.min() < 0 or values.max() > 65535:
+        if values.min() < 0 or values.max() > WHITE:
             raise ValueError("pixels of more than 16 bits have no known range")
-        grey = ((values + 128) // 257).astype(np.uint8)
+        # The nearest of 255 steps, white beyond the white point.
+        grey = ((values.astype(np.int64) * 510 + white_point) // (2 * white_point)).clip(max=255).astype(np.uint8)
         if "transparency" in image.info:
             grey[values == image.info["transparency"]] = 255
         return Image.fromarray(grey)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
-from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit
+from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, allocate_images
 from wgan_cli.settings import Seed
 
 TRAIN_COUNT = 24_000
@@ -100,7 +100,7 @@ def _render(
 
     factor = _choose_supersampling(image_size)
     basis = _compute_basis(image_size * factor)
-    images = torch.empty(len(labels), channels, image_size, image_size, dtype=torch.uint8)
+    images = allocate_images((len(labels), channels, image_size, image_size))
     at_once = max(1, SAMPLES_AT_ONCE // basis.shape[0] ** 2)
     for start in range(0, len(labels), at_once):
         part = slice(start, start + at_once)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit
-from wgan_cli.data.decode import load_images
+from wgan_cli.data.decode import WHITE, is_image, load_images
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.parameters import Range
@@ -18,7 +19,8 @@ from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+JPEG, PORTABLE = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
+EXTENSIONS = (".png", *JPEG, ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", *PORTABLE)
 
 
 def image_folder(
@@ -27,6 +29,7 @@ def image_folder(
     channels: Channels = 3,
     limit: Limit = None,
     test_fraction: Annotated[float, Range(0, below=1)] = 0.1,
+    white_point: Annotated[int, Range(1, WHITE)] = WHITE,
     seed: Seed = 0,
 ) -> Dataset:
     """Load every image in a folder and its sub-folders, in a seeded random order.
@@ -41,6 +44,7 @@ def image_folder(
         channels: 1 or 3.
         limit: At most this many images in each part, a seeded subset.
         test_fraction: The share of the images that becomes the test part; at least one image is left for training.
+        white_point: The value that is white in images of more than 8 bits a channel.
         seed: Chooses the parts, the subset and the order.
 
     Raises:
@@ -56,7 +60,7 @@ def image_folder(
     cut = max(1, len(paths) - round(len(paths) * test_fraction))
     train, test = ([paths[i] for i in part[:limit]] for part in (order[:cut], order[cut:]))
 
-    images, readable = load_images(folder, [*train, *test], image_size, channels)
+    images, readable = load_images(folder, [*train, *test], image_size, channels, white_point)
     # The training part comes first in the array. If none of it is readable, an image of the test part replaces it.
     count = max(1, int(readable[: len(train)].sum()))
     array = torch.from_numpy(images)
@@ -69,12 +73,13 @@ def image_folder(
 
 
 def _find(folder: Path) -> Iterator[str]:
-    """Find image files, at any depth.
+    """Find image files, at any depth: by their extension, or by their content if they have none.
 
     Yields:
         Paths relative to the folder, with / between their parts.
     """
     seen = set()
+    left_out: Counter[str] = Counter()
     for place, folders, files in os.walk(folder, followlinks=True, onerror=lambda error: logger.warning("%s", error)):
         real = os.path.realpath(place)
         if real in seen:  # a link to a folder that was searched already
@@ -83,9 +88,15 @@ def _find(folder: Path) -> Iterator[str]:
         seen.add(real)
         is_run = "checkpoints" in folders and "config.yaml" in files  # its samples are generated
         folders[:] = sorted(name for name in folders if not (name.startswith(".") or (is_run and name == "samples")))
-        for name in files:
-            if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
-                yield (Path(place) / name).relative_to(folder).as_posix()
+        for path in (Path(place) / name for name in files if not name.startswith(".")):
+            extension = path.suffix.lower()
+            if extension in EXTENSIONS or (not extension and is_image(path)):
+                yield path.relative_to(folder).as_posix()
+            else:
+                left_out[extension or "without an extension"] += 1
+    if left_out:
+        kinds = ", ".join(f"{count:,} {extension}" for extension, count in left_out.most_common(5))
+        logger.info("%s: %d files are not images and were left out: %s", folder, left_out.total(), kinds)
 
 
 def _number_classes(paths: Sequence[str]) -> dict[str, int] | None:
