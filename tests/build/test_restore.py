@@ -170,19 +170,20 @@ def test_a_hostile_run_is_refused(change: Change, message: str, trained: tuple[R
 
 
 @pytest.mark.parametrize(
-    ("root", "hint"), [("/photos", ""), ("photos", "; the path is relative"), (None, "; the path")]
+    ("root", "hint"), [("/photos", ""), ("photos", ", relative to the folder"), (None, ", relative")]
 )
 def test_data_that_was_moved(
     root: str | None, hint: str, trained: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def moved(root: str | None = None) -> Dataset:
-        raise InputError(f"there is no folder {root}")
+        raise InputError(f"no such folder as {root}")
 
     monkeypatch.setitem(DATASETS, "moved", moved)
     run, folder = trained
     dataset = {"name": "moved", "root": root} if root else {"name": "moved"}
     save_checkpoint(folder.last_checkpoint, set_config(dataset=dataset)(make_checkpoint(run)))
-    message = rf"^dataset\.root={root or 'null'}: there is no folder {root}{hint}"
+    message = rf"^dataset\.root={root or 'null'}: no such folder as {root}{hint}"
     with pytest.raises(InputError, match=message) as refused:
         resume_run(folder, settings(), [])
     assert ("relative" in str(refused.value)) == bool(hint)
+    assert str(refused.value).endswith("; if the images have moved, add dataset.root=FOLDER")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import FinishedRuns
-from tests.commands import names, read_checkpoint, results, run, tree
+from tests.commands import names, read_checkpoint, refuse, results, run, tree
+from tests.data.files import photographs
 
 pytestmark = pytest.mark.slow
 
@@ -43,5 +44,29 @@ def test_a_finished_run_is_left_alone(runs: FinishedRuns, tmp_path: Path) -> Non
     shutil.copytree(runs["half"], tmp_path / "run")
     before = tree(tmp_path)
     said = run("wgan-train", "resume=run", cwd=tmp_path).out
-    assert said == ("nothing to do: 1 epochs and 2 steps are done; a larger epochs= or max_steps= continues the run\n")
+    assert said == "nothing to do: epochs=1 is reached; a larger value continues the run\n"
     assert tree(tmp_path) == before
+
+
+def test_images_that_moved(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """The new folder is given, also with ``resume=auto`` in the run's own folder, which then may be trained longer."""
+    photographs(tmp_path / "photos", 20)
+    data = (*tiny, "dataset=image_folder", "dataset.image_size=8", "dataset.channels=1", "dataset.limit=null")
+    for out in ("moved", "whole"):
+        run(
+            "wgan-train",
+            *data,
+            "dataset.root=photos",
+            f"epochs={3 if out == 'whole' else 1}",
+            f"out={out}",
+            cwd=tmp_path,
+        )
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    said = refuse("wgan-train", "resume=moved", "epochs=2", cwd=tmp_path)
+    assert "dataset.root=photos: no such folder" in said
+    assert said.endswith("; if the images have moved, add dataset.root=FOLDER\n")
+    run("wgan-train", "resume=moved", "epochs=2", "dataset.root=elsewhere", cwd=tmp_path)
+    again = (*data, "dataset.root=elsewhere", "epochs=3", "out=moved", "resume=auto")
+    assert "resuming moved, which has these settings" in run("wgan-train", *again, cwd=tmp_path).out
+    assert results(tmp_path / "moved") == results(tmp_path / "whole")
+    assert "nothing to do: moved has these settings and is finished" in run("wgan-train", *again, cwd=tmp_path).out

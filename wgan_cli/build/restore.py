@@ -50,18 +50,20 @@ def resume_run(folder: RunFolder, changed: Settings, given: Sequence[str]) -> tu
         own += CHANGEABLE
         return build_run(settings, checkpoint), file
     except SettingError as error:
-        if error.key in own:
-            raise
-        if error.key == "dataset.root":
+        if error.key == "dataset.root" and error.key not in given:
             _, root, _ = error.args
             relative = not Path(str(root)).is_absolute()
-            hint = "; the path is relative to the folder that the run was started in" if relative else ""
-            raise InputError(f"{error}{hint}") from error
+            hint = ", relative to the folder that the run was started in" if relative else ""
+            raise InputError(f"{error}{hint}; if the images have moved, add dataset.root=FOLDER") from error
+        if error.key in own:
+            raise
         raise InputError(f"has a checkpoint whose settings cannot be used: {error}") from error
 
 
-def find_earlier_runs(root: Path, settings: Settings) -> Iterator[tuple[RunFolder, bool]]:
-    """Find the runs with exactly these settings in a folder, at any depth.
+def find_earlier_runs(root: Path, settings: Settings, out: Path) -> Iterator[tuple[RunFolder, bool]]:
+    """Find the runs with these settings in a folder, at any depth.
+
+    The images may have moved. In ``out`` itself, all settings that a resumed run can change may differ.
 
     Yields:
         The folder of a run, and whether the run is finished. The last saved run comes first.
@@ -69,12 +71,17 @@ def find_earlier_runs(root: Path, settings: Settings) -> Iterator[tuple[RunFolde
     settings = settle(settings)
     config = select_storable(settings)
     found = []
+
+    def is_same(stored: dict[str, Any], folder: RunFolder) -> bool:
+        ignored = CHANGEABLE if folder.path == out else ("dataset.root",)
+        return _leave_out(ignored, stored) == _leave_out(ignored, config)
+
     for folder in find_runs(root):
         with suppress(OSError):  # unreadable, or changed by another process meanwhile
             files = folder.checkpoints()
             saved = max((file.stat().st_mtime for file in files), default=0)
             checkpoint = next(filter(None, map(peek, files)), None)
-            if checkpoint is not None and checkpoint.config == config:
+            if checkpoint is not None and is_same(checkpoint.config, folder):
                 finished = build_cadence(settings, checkpoint.data.count).finished(checkpoint.position)
                 found.append((saved, folder, finished))
     for _, folder, finished in sorted(found, key=lambda each: each[0], reverse=True):
@@ -107,6 +114,16 @@ def load_generator(path: str | Path, device: str = "cpu") -> Generator:
             generator = generator.to_empty(device=target).to(memory_format=torch.channels_last)
             load_weights(generator, weights)
     return generator.eval().requires_grad_(False)
+
+
+def _leave_out(keys: Sequence[str], config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without some settings, which may be inside groups."""
+    kept = {}
+    for name, value in config.items():
+        inner = [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")]
+        if name not in keys:
+            kept[name] = _leave_out(inner, value) if inner and isinstance(value, dict) else value
+    return kept
 
 
 def _copy_setting(source: dict[str, Any], target: dict[str, Any], keys: list[str]) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,6 +50,14 @@ class CommandLine:
     def for_hydra(self, more: Sequence[str] = ()) -> list[str]:
         """Return the words and more settings in the order that Hydra's parser accepts: all settings together."""
         return [*self.settings, *more, *(word for word in self.words if word not in self.settings)]
+
+    def force(self, key: str) -> "CommandLine":
+        """Return the command line with a setting forced, as Hydra's ++ does, whatever option is chosen."""
+
+        def change(words: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(f"++{word.lstrip('+')}" if read_key(word) == key else word for word in words)
+
+        return replace(self, words=change(self.words), settings=change(self.settings))
 
     def find(self, key: str) -> str | None:
         """Return the value of a setting as typed, without quotes, or None."""

@@ -26,8 +26,7 @@ log = logging.getLogger("wgan_cli")
 
 def train(words: Sequence[str]) -> None:
     """Train what the words of the command line ask for: one run, or every job of a sweep."""
-    line = parse_command_line("train", words)
-    _check_resumed(line)
+    line = _prepare_resuming(parse_command_line("train", words))
     if (text := answer(line)) is not None:
         print(text, end="")
         return
@@ -38,20 +37,21 @@ def train(words: Sequence[str]) -> None:
         run_with_hydra(line, train_composed)
 
 
-def _check_resumed(line: CommandLine) -> None:
-    """Reject settings that a resumed run may not change, before Hydra looks them up in the default options.
+def _prepare_resuming(line: CommandLine) -> CommandLine:
+    """Reject settings that a resumed run may not change, and force the others upon the default options.
 
     Raises:
-        SettingError: If there is one.
+        SettingError: If a setting may not change.
     """
     folder = line.find("resume")
     if folder in (None, "", "auto", "null"):
-        return
+        return line
     known = {"experiment", *(field.name for field in fields(Settings))}
     keys = [read_key(word) for word in line.settings]
     require_changeable(folder, (key for key in keys if key.partition(".")[0] in known))
     if line.flags.cfg == "job":
         raise SettingError("resume", folder, "the settings are in its checkpoint; dry_run=true shows the plan")
+    return line.force("dataset.root")  # which the default dataset lacks
 
 
 def train_composed(config: DictConfig) -> None:
