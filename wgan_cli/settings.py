@@ -55,7 +55,7 @@ class CriticWarmup:
 class Settings:
     """The settings of ``wgan-train``. ``conf/train.yaml`` explains them and gives the defaults."""
 
-    epochs: Count
+    epochs: Count | None
     max_steps: Count | None
     max_minutes: Annotated[float, Range(above=0)] | None
     batch_size: Count
@@ -82,6 +82,8 @@ class Settings:
     optimizer: Part
 
 
+EPOCHS = 8  # if neither epochs nor another limit is given
+
 # Settings of the process, which a checkpoint does not store.
 OF_THIS_PROCESS: dict[str, Any] = {"out": None, "resume": None, "dry_run": False, "max_minutes": None}
 
@@ -92,7 +94,10 @@ def select_storable(settings: Settings) -> dict[str, Any]:
 
 
 # Settings that the command line may change in a resumed run. All others come from the checkpoint.
-CHANGEABLE = ("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run")
+CHANGEABLE = (
+    *("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run"),
+    "dataset.root",  # the images may have moved; their fingerprint is compared
+)
 
 
 def require_changeable(folder: str | Path, keys: Iterable[str]) -> None:
@@ -106,7 +111,7 @@ def require_changeable(folder: str | Path, keys: Iterable[str]) -> None:
         SettingError: If one of them may not change.
     """
     for key in keys:
-        if key.partition(".")[0] not in (*CHANGEABLE, "resume"):
+        if not {key, key.partition(".")[0]} & {*CHANGEABLE, "resume"}:
             allowed = f"a resumed run cannot change {key}; it can change {', '.join(CHANGEABLE)}"
             raise SettingError("resume", folder, allowed)
 

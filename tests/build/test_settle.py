@@ -20,6 +20,14 @@ def test_a_null_that_refers_to_another_setting_is_replaced() -> None:
     assert settled.clip_value == settled.constraint["clip_value"] == 0.003
 
 
+@pytest.mark.parametrize(
+    ("limits", "epochs"),
+    [({}, 8), ({"max_steps": 5}, None), ({"max_minutes": 0.5}, None), ({"epochs": 3, "max_steps": 5}, 3)],
+)
+def test_epochs_have_a_default_only_if_nothing_else_limits_a_run(limits: dict[str, Any], epochs: int | None) -> None:
+    assert settle(settings(**{"epochs": None, **limits})).epochs == epochs
+
+
 @pytest.mark.parametrize("constraint", sorted(set(CONSTRAINTS) - {"clip"}))
 def test_clip_value_needs_a_constraint_that_clips(constraint: str) -> None:
     assert settle(settings(constraint={"name": constraint})).clip_value is None

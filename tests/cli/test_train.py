@@ -55,7 +55,7 @@ def test_the_plan_and_the_log(runs: FinishedRuns) -> None:
     said = runs.answer("whole")
     logged = (runs["whole"] / "wgan-train.log").read_text()
     assert said.err == ""
-    for words in ("cpu, 1 thread, fp32", "image_folder, 40 for training, 1×8×8, batches of 8", "5 steps in all"):
+    for words in ("cpu, 1 thread, fp32", "image_folder, 40 for training, 1×8×8, batches of 8", " 5 steps;"):
         assert words in said.out
         assert words in logged
     assert said.out.splitlines()[-1] == "finished after step 5; draw images with: wgan-sample checkpoint=whole"
@@ -109,8 +109,11 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(tiny: tuple[str, ...], tmp
     words = (*tiny, "loss=hinge", "constraint=clip", "epochs=3", "dry_run=true", "out=run")
     said = run("wgan-train", *words, cwd=tmp_path).out
     assert "hinge, constraint clip (clip_value " in said
-    assert "3 of 5 critic updates each, 7 steps in all" in said
+    assert "3 epochs, 7 steps; an epoch has 5 critic updates" in said
     assert said.splitlines()[-1].split() == ["results", "run"]
+    warned = run("wgan-train", *words, "n_critic=100", cwd=tmp_path).out
+    assert "ends after 15 critic updates, before the generator's first, which follows 100" in warned
+    assert "before the generator's first" not in said
     assert tree(tmp_path) == {}
 
 

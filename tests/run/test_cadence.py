@@ -67,9 +67,16 @@ SELDOM = {"sample_every": 5, "checkpoint_every": 5}
         ({**SELDOM, "epochs": 3}, "sample", ["step 6"]),
         ({"max_steps": 3, "log_every": 1}, "row", ["step 1", "step 2", "step 3"]),  # in the middle of an epoch
         ({"max_steps": 3}, "epoch", ["step 2"]),
+        ({"max_steps": 5, "epochs": None}, "epoch", ["step 2", "step 4"]),
         ({**SELDOM, "epochs": 9, "max_steps": 4}, "sample", ["step 4"]),  # at the end of one
         ({**SELDOM, "epochs": 9, "max_steps": 4}, "checkpoint", ["step 4"]),
     ],
 )
 def test_what_is_due(changes: dict[str, Any], what: str, expected: list[str]) -> None:
     assert [update for update, due in play(replace(PLAIN, **changes)) if what in due] == expected
+
+
+def test_only_the_time_may_limit_a_run() -> None:
+    cadence = replace(PLAIN, epochs=None)
+    assert (cadence.total_updates, cadence.total_steps) == (None, None)
+    assert not cadence.finished(Position(10**6, 2 * 10**6))

@@ -51,7 +51,7 @@ def test_the_plan() -> None:
         f"mlp, {74_240 + 262_656 + 513:,} parameters\n",
         "wasserstein, constraint clip (clip_value 0.2), n_critic 5\n",
         "rmsprop (learning_rate 0.01)\n",
-        "4 of 100 critic updates each, 80 steps in all\n",
+        "4 epochs, 80 steps; an epoch has 100 critic updates\n",
         f"2 of {measure_checkpoint(state) / 1e6:.1f} MB",
     ):
         assert words in plan
@@ -67,11 +67,19 @@ def test_the_plan_of_a_resumed_run_with_everything() -> None:
     for words in (
         "batches of 4, 7 for the generator, flipped at random, 10 classes\n",
         "n_critic 5 (100 in the first 25 steps and every 500th step)\n",
-        "at most 50 steps or 1.5 minutes\n",
+        "or 1.5 minutes; an epoch has 100 critic updates\n",
         "after step 26, in epoch 2",
     ):
         assert words in plan
     assert "averaged" not in plan
+
+
+def test_the_plan_of_a_run_that_only_the_time_limits() -> None:
+    cadence = replace(CADENCE, epochs=None)
+    plan = describe_run(settings(epochs=None, max_minutes=5), make_state(), cadence, data_spec(), "fp32")
+    assert "\nlength      5 minutes; an epoch has 100 critic updates\n" in plan
+    assert plan.endswith(" MB each")
+    assert [count_checkpoints(make_state(), cadence, keep) for keep in (None, 2)] == [None, 2]
 
 
 def test_checkpoints_that_the_rest_of_the_run_writes() -> None:

@@ -16,7 +16,7 @@ from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.logfile import log_to_file
 from wgan_cli.run.plan import check_space, count_checkpoints, measure_checkpoint
 from wgan_cli.run.session import Run, execute
-from wgan_cli.settings import Settings, list_memory_settings
+from wgan_cli.settings import CHANGEABLE, Settings, list_memory_settings
 from wgan_cli.signals import heed_signals
 
 log = logging.getLogger("wgan_cli")
@@ -46,7 +46,7 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
             folder = RunFolder(parse_path(settings.resume))
         resume(settings, folder, keys)
         return
-    earlier = list(find_earlier_runs(root, settings))
+    earlier = list(find_earlier_runs(root, settings, out))
     for folder, finished in earlier:
         if finished and (is_job or folder.path == out):
             log.info("nothing to do: %s has these settings and is finished", folder.path)
@@ -54,7 +54,7 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
     for folder, finished in earlier:
         if not finished:
             log.info("resuming %s, which has these settings", folder.path)
-            resume(settings, folder, keys=[])
+            resume(settings, folder, [key for key in CHANGEABLE if key != "dataset.root" or "root" in settings.dataset])
             return
     log.info("no unfinished run with these settings in %s; starting a new one", root)
     start(settings, RunFolder(out), words)
@@ -95,13 +95,19 @@ def is_ready(run: Run, folder: RunFolder, key: str) -> bool:
     Raises:
         SettingError: For ``key``, if the disk is too small.
     """
+    if run.cadence.total_steps == 0:
+        first, length = run.cadence.schedule.updates_in(0), run.cadence.total_updates
+        log.warning(
+            "the run ends after %d critic updates, before the generator's first, which follows %d", length, first
+        )
     if run.settings.dry_run:
         log.info("%s\n%-12s%s", run.plan, "results", folder.path)
         return False
     position = run.state.position
     if run.cadence.finished(position):
-        done = f"{run.cadence.epochs_done(position)} epochs and {position.step:,} steps are done"
-        log.info("nothing to do: %s; a larger epochs= or max_steps= continues the run", done)
+        reached = {"epochs": run.cadence.epochs_finished(position), "max_steps": run.cadence.steps_finished(position)}
+        limits = [f"{key}={getattr(run.settings, key)}" for key, is_reached in reached.items() if is_reached]
+        log.info("nothing to do: %s is reached; a larger value continues the run", " and ".join(limits))
         return False
     files = count_checkpoints(run.state, run.cadence, run.settings.checkpoint.keep)
     with blame(key, folder.path):

@@ -8,6 +8,7 @@ from wgan_cli.build.settle import build_cadence, check_parts, settle
 from wgan_cli.constraints import CONSTRAINTS, Constraint
 from wgan_cli.data.dataset import DataSpec
 from wgan_cli.devices import autocast, resolve_device, resolve_precision, use_deterministic_algorithms
+from wgan_cli.errors import SettingError
 from wgan_cli.losses import LOSSES
 from wgan_cli.optimizers import OPTIMIZERS, Schedule, scale_rate
 from wgan_cli.parameters import bind, choose
@@ -54,12 +55,14 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
     state, rate_schedule = _build_state(settings, data, constraint, streams)
     if checkpoint is not None:
         _restore(state, checkpoint, cadence)
-    total_steps = max(1, cadence.total_steps)
+    total_steps = cadence.total_steps
+    if total_steps is None and rate_schedule != "constant":
+        raise SettingError("optimizer.schedule", rate_schedule, "needs a known length; set epochs or max_steps")
     algorithm = Algorithm(
         loss=loss,
         constraint=constraint,
         schedule=cadence.schedule,
-        rate=lambda step: scale_rate(rate_schedule, step / total_steps),
+        rate=lambda step: scale_rate(rate_schedule, step / total_steps if total_steps else 0),
         batches=batches,
         generator_batches=generator_batches,
         generator_batch_size=settings.generator_batch_size or settings.batch_size,

@@ -12,7 +12,7 @@ from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import bind, check_settings, choose
 from wgan_cli.run.cadence import Cadence
-from wgan_cli.settings import DatasetUse, Settings
+from wgan_cli.settings import EPOCHS, DatasetUse, Settings
 from wgan_cli.training.schedule import CriticSchedule
 
 
@@ -30,8 +30,10 @@ def settle(settings: Settings) -> Settings:
             raise SettingError("clip_value", settings.clip_value, allowed)
         constraint["clip_value"] = settings.clip_value
     clips = bind(part, constraint, "constraint")
+    is_limited = any((settings.epochs, settings.max_steps, settings.max_minutes))
     return replace(
         settings,
+        epochs=settings.epochs if is_limited else EPOCHS,
         constraint=constraint,
         clip_value=clips.clip_value if isinstance(clips, Clip) else None,
         generator_batch_size=settings.generator_batch_size or settings.batch_size,

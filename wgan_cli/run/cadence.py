@@ -10,7 +10,7 @@ class Cadence:
     """What is due after an update.
 
     Attributes:
-        epochs: Epochs to train.
+        epochs: Epochs to train at most, or None.
         max_steps: Steps to train at most, or None.
         updates_per_epoch: Critic updates in an epoch.
         schedule: Critic updates before each generator update.
@@ -19,7 +19,7 @@ class Cadence:
         checkpoint_every: Epochs between checkpoints.
     """
 
-    epochs: int
+    epochs: int | None
     max_steps: int | None
     updates_per_epoch: int
     schedule: CriticSchedule
@@ -46,9 +46,16 @@ class Cadence:
 
     def finished(self, position: Position) -> bool:
         """Return whether training has reached its end."""
-        if self.max_steps is not None and position.step >= self.max_steps:
-            return True
-        return self.epochs_done(position) >= self.epochs and not self.schedule.generator_is_next(position)
+        return self.steps_finished(position) or self.epochs_finished(position)
+
+    def steps_finished(self, position: Position) -> bool:
+        """Return whether ``max_steps`` has been reached."""
+        return self.max_steps is not None and position.step >= self.max_steps
+
+    def epochs_finished(self, position: Position) -> bool:
+        """Return whether ``epochs`` has been reached. A due generator update still belongs to the last."""
+        done = self.epochs is not None and self.epochs_done(position) >= self.epochs
+        return done and not self.schedule.generator_is_next(position)
 
     def sample_due(self, position: Position) -> bool:
         """Return whether a grid is due: every ``sample_every`` epochs, and after the last."""
@@ -59,15 +66,16 @@ class Cadence:
         return self._epoch_due(position, self.checkpoint_every)
 
     @property
-    def total_updates(self) -> int:
-        """Critic updates in the whole run."""
-        updates = self.epochs * self.updates_per_epoch
-        return updates if self.max_steps is None else min(updates, self.schedule.updates_until(self.max_steps))
+    def total_updates(self) -> int | None:
+        """Critic updates in the whole run; None if only the time limits it."""
+        limits = [] if self.epochs is None else [self.epochs * self.updates_per_epoch]
+        limits += [] if self.max_steps is None else [self.schedule.updates_until(self.max_steps)]
+        return min(limits, default=None)
 
     @property
-    def total_steps(self) -> int:
-        """Generator updates in the whole run."""
-        return self.schedule.steps_in(self.total_updates)
+    def total_steps(self) -> int | None:
+        """Generator updates in the whole run; None if only the time limits it."""
+        return None if self.total_updates is None else self.schedule.steps_in(self.total_updates)
 
     def _epoch_due(self, position: Position, every: int) -> bool:
         due = self.epochs_done(position) % every == 0 or self.finished(position)

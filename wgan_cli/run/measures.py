@@ -24,5 +24,6 @@ class TrainingMeans:
     columns: tuple[str, ...] = ("critic_loss", "penalty", "generator_loss", "wasserstein_estimate")
 
     def read(self, state: TrainingState) -> dict[str, float]:
-        """Return the means."""
-        return state.means.read()
+        """Return the means, in the order of the columns."""
+        means = state.means.read()
+        return {name: means[name] for name in self.columns if name in means}

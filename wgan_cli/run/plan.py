@@ -36,8 +36,10 @@ def describe_run(settings: Settings, state: TrainingState, cadence: Cadence, dat
         "loss": f"{settings.loss['name']}, constraint {_describe_part(settings.constraint)}, "
         f"n_critic {_describe_schedule(cadence.schedule)}",
         "optimizer": _describe_part(settings.optimizer),
-        "epochs": _describe_length(settings, cadence),
-        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.1f} MB in total",
+        "length": _describe_length(settings, cadence),
+        "checkpoints": f"{files} of {size / 1e6:.1f} MB, {files * size / 1e6:,.1f} MB in total"
+        if files
+        else f"{size / 1e6:.1f} MB each",
     }
     if state.position.critic_updates:
         epoch = cadence.epochs_done(state.position) + 1
@@ -55,20 +57,22 @@ def measure_checkpoint(state: TrainingState) -> int:
     return total
 
 
-def count_checkpoints(state: TrainingState, cadence: Cadence, keep: int | None) -> int:
-    """Return how many checkpoints the rest of the run leaves, at most ``keep``."""
+def count_checkpoints(state: TrainingState, cadence: Cadence, keep: int | None) -> int | None:
+    """Return how many checkpoints the rest of the run leaves, at most ``keep``; None if only the time limits it."""
+    if cadence.total_updates is None:
+        return keep
     epochs = -(-cadence.total_updates // cadence.updates_per_epoch) - cadence.epochs_done(state.position)
     files = max(1, -(-epochs // cadence.checkpoint_every))
     return files if keep is None else min(files, keep)
 
 
-def check_space(folder: Path, size: int, files: int) -> str | None:
+def check_space(folder: Path, size: int, files: int | None) -> str | None:
     """Compare the free disk space with what the checkpoints need.
 
     Args:
         folder: The run's folder; it need not exist yet.
         size: Of one checkpoint, in bytes.
-        files: How many there will be.
+        files: How many there will be, or None.
 
     Returns:
         A warning if there is not enough space for all of them.
@@ -81,7 +85,7 @@ def check_space(folder: Path, size: int, files: int) -> str | None:
     if free < 2 * size:
         needed = 2 * size
         raise InputError(f"needs {needed / 1e6:,.1f} MB for two checkpoints; {existing} has {free / 1e6:,.1f} MB left")
-    needed = (files + 1) * size
+    needed = ((files or 1) + 1) * size
     if free < needed:
         return (
             f"the checkpoints need {needed / 1e6:,.1f} MB, and {existing} has {free / 1e6:,.1f} MB left; "
@@ -117,12 +121,11 @@ def _describe_schedule(schedule: CriticSchedule) -> str:
 
 
 def _describe_length(settings: Settings, cadence: Cadence) -> str:
-    limits = {"steps": settings.max_steps, "minutes": settings.max_minutes}
-    given = [f"{limit} {unit}" for unit, limit in limits.items() if limit]
-    text = (
-        f"{cadence.epochs} of {cadence.updates_per_epoch:,} critic updates each, {cadence.total_steps:,} steps in all"
-    )
-    return f"{text}, at most {' or '.join(given)}" if given else text
+    limits = [] if settings.max_minutes is None else [f"{settings.max_minutes:g} minutes"]
+    if cadence.total_updates is not None:
+        epochs = cadence.total_updates / cadence.updates_per_epoch
+        limits = [f"{epochs:,.4g} epochs, {cadence.total_steps:,} steps", *limits]
+    return f"{' or '.join(limits)}; an epoch has {cadence.updates_per_epoch:,} critic updates"
 
 
 def _count_parameters(network: nn.Module) -> int:

@@ -133,8 +133,10 @@ class Recorder:
         self._bar.set_postfix({SHORT.get(name, name): f"{value:.3g}" for name, value in measured.items()})
         values = [f"{name} {value:.4g}" for name, value in measured.items()]
         if rate:
+            values.append(f"{rate:.0f} images/s")
+        if rate and self._cadence.total_updates is not None:
             left = (self._cadence.total_updates - row.critic_updates) * self._settings.batch_size / rate
-            values += [f"{rate:.0f} images/s", f"{tqdm.format_interval(left)} left"]
+            values.append(f"{tqdm.format_interval(left)} left")
         level = logging.INFO if self._bar.disable else logging.DEBUG
         log.log(level, "epoch %d  step %d  %s", row.epoch, row.step, "  ".join(values))
 

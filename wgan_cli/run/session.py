@@ -102,7 +102,8 @@ def execute(run: Run, folder: RunFolder) -> Ending:
 def _show_progress(run: Run) -> Iterator["tqdm[Any]"]:
     """Show a progress bar on a terminal, and nothing elsewhere."""
     batch = run.settings.batch_size
-    done, total = run.state.position.critic_updates * batch, run.cadence.total_updates * batch
+    done, updates = run.state.position.critic_updates * batch, run.cadence.total_updates
+    total = None if updates is None else updates * batch
     with (
         logging_redirect_tqdm([log]),
         tqdm(total=total, initial=done, unit="images", unit_scale=True, disable=None, dynamic_ncols=True) as bar,
