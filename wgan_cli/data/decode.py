@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
 CACHE_VERSION = 2  # increase it whenever the same files would decode to other pixels
 QUEUE = 1024  # images in the threads' queue, all of which are still decoded after Ctrl-C
-NAMED = 5  # unreadable files that a message names; the log names all
+NAMED = 5  # unreadable files that a message names
 WHITE = 65535  # of 16 bits
 DARK = 32  # an eighth of the range of 8 bits
 # How an image is turned that its EXIF says is stored in another orientation.
@@ -84,8 +84,6 @@ def load_images(
         if not len(images):
             raise InputError(report)
         logger.warning("%s: %s", folder, report)
-        for name in named[NAMED:]:
-            logger.debug("%s: cannot be read: %s", folder, name)
     if images.max() < DARK:
         logger.warning(
             "%s: all images are darker than an eighth of the range; if their files have 16 bits a channel, but less "
