@@ -71,7 +71,7 @@ def _explain(error: BaseException) -> str:
     if match := re.match(r"Multiple values for (\S+)\. ", text):
         return f"{match[1]}: an option is chosen in two files; write '- override /{match[1]}: ...' in the recipe"
     if isinstance(error, InterpolationResolutionError) and error.full_key:
-        return f"{error.full_key}: {text.partition(chr(10))[0]}"
+        return f"{error.full_key}: {text.splitlines()[0]}"
     if isinstance(error, InstantiationException):
         return text.partition(", set env var HYDRA_FULL_ERROR=1")[0]
     if isinstance(error, MissingMandatoryValue):

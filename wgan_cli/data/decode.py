@@ -84,7 +84,7 @@ def load_images(
         if not len(images):
             raise InputError(report)
         logger.warning("%s: %s", folder, report)
-    if images.max() < DARK:
+    if all(image.max() < DARK for image in images):  # usually the first one is bright
         logger.warning(
             "%s: all images are darker than an eighth of the range; if their files have 16 bits a channel, but less "
             "data, set dataset.white_point to the value that is white, such as 4095",
@@ -139,7 +139,7 @@ def _decode_into(images: cache.Pixels, folder: Path, paths: Sequence[str], white
 
     with (
         warnings.catch_warnings(),
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(_count_cores()) as pool,
         tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar,
     ):
         warnings.simplefilter("ignore", UserWarning)  # about odd metadata
@@ -148,6 +148,11 @@ def _decode_into(images: cache.Pixels, folder: Path, paths: Sequence[str], white
             for _ in pool.map(decode, range(start, min(start + QUEUE, len(paths)))):
                 bar.update()
     return errors
+
+
+def _count_cores() -> int | None:
+    """Return how many cores this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _is_temporary(error: Exception) -> bool:
