@@ -196,4 +196,5 @@ def save_run(run: Run, path: Path) -> Path:
 
 
 def data_spec(channels: int = 1, size: int = SIZE, num_classes: int | None = None) -> DataSpec:
-    return DataSpec((channels, size, size), num_classes, count=14, fingerprint="14 images of noise")
+    class_names = None if num_classes is None else tuple(f"c{number}" for number in range(num_classes))
+    return DataSpec((channels, size, size), class_names, count=14, fingerprint="14 images of noise")

@@ -47,6 +47,9 @@ ACCEPTED = [
     ([0, 0.9], tuple[Decay, Decay], (0.0, 0.9)),  # YAML's [0, 0.9] crashes Adam otherwise
     ((1, 2), tuple[int, int], (1, 2)),
     ([], tuple[Count, ...], ()),
+    (3, tuple[Count, ...] | None, (3,)),
+    ("a", tuple[int | str, ...], ("a",)),
+    ([1, "a"], tuple[int | str, ...], (1, "a")),
     ([[1], []], tuple[tuple[int, ...], ...], ((1,), ())),
     ({"depth": 3, "rate": 2}, Inner, Inner(3, 2.0)),
     ({"a": [1, "b"]}, dict[str, Any], {"a": [1, "b"]}),
@@ -100,6 +103,7 @@ REFUSED = [
     ([0.5, 0.5, 0.5], tuple[Decay, Decay], "[0.5, 0.5, 0.5]", f"a list of 2, each {DECAY}"),
     (0.5, tuple[Decay, Decay], "0.5", f"a list of 2, each {DECAY}"),
     ("12", tuple[int, ...], '"12"', "a list, each item a whole number"),
+    (101, tuple[Count, ...], "101", "a list, each item a whole number from 1 to 100"),
     ({"a": 1}, tuple[int, ...], "{a: 1}", "a list, each item a whole number"),
     ([1], dict[str, Any], "[1]", "a group of settings"),
     (3, Inner, "3", "{depth: ..., rate: ...}"),

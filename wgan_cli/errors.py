@@ -3,12 +3,13 @@
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 LONGEST_VALUE = 200  # characters of a value in a message; a path often has a hundred
+LONGEST_NAME, MOST_NAMES = 24, 10  # characters of a class name in a message, and names in a list of them
 
 
 class InputError(ValueError):
@@ -160,6 +161,16 @@ def quote_for_hydra(text: str) -> str:
 def make_printable(text: str) -> str:
     """Replace characters that would move a terminal's cursor: the line may quote a stranger's file."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names in a form for a line of text: the first ten, each shortened if it is long, and the number of others.
+
+    They may come from a stranger's file.
+    """
+    shown = [make_printable(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…") for name in names]
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(shown[:MOST_NAMES])}{more}"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -107,7 +108,7 @@ def check_settings(
 
 
 def check_value(value: Any, annotation: Any, key: str) -> Any:
-    """Convert a plain value to its annotated type: whole numbers become floats, and lists become tuples.
+    """Convert a plain value to its annotated type: whole numbers become floats, lists and single items become tuples.
 
     Raises:
         SettingError: If it does not fit.
@@ -118,21 +119,23 @@ def check_value(value: Any, annotation: Any, key: str) -> Any:
         return bind(annotation, value, key)
     kind, limits = _unpack(annotation)
     origin = get_origin(kind)
+    inner = get_args(kind)
     if origin is tuple and isinstance(value, list | tuple) and len(value) in limits:
-        inner = get_args(kind)
         inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(inner) == len(value):
             return tuple(check_value(value[i], inner[i], f"{key}[{i}]") for i in range(len(value)))
+    elif origin is tuple and inner[-1] is Ellipsis and isinstance(value, int | float | str):  # one item, without []
+        with suppress(SettingError):
+            return (check_value(value, inner[0], key),)
     elif origin in (Union, types.UnionType):
-        if value is None and types.NoneType in get_args(kind):
+        if value is None and types.NoneType in inner:
             return None
-        (option,) = (option for option in get_args(kind) if option is not types.NoneType)
-        try:
-            return check_value(value, option, key)
-        except SettingError as error:
-            if error.key == key:  # otherwise it is about a setting inside
-                raise SettingError(key, value, f"must be {describe(annotation)}") from None
-            raise
+        for option in inner:
+            try:
+                return check_value(value, option, key)
+            except SettingError as error:
+                if error.key != key:  # it is about a setting inside
+                    raise
     elif kind is Any or (origin is dict and isinstance(value, Mapping)):
         return value
     elif _fits(value, kind) and (not isinstance(value, int | float) or value in limits):

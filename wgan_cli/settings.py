@@ -140,7 +140,7 @@ class SampleSettings:
     mode: Literal["grid", "images", "interpolation", "npz"]
     num_images: Annotated[int, Range(1, 10_000_000)] | None
     seed: Seed
-    classes: tuple[Annotated[int, Range(0)], ...] | None
+    classes: tuple[int | str, ...] | None
     truncation: Annotated[float, Range(0.01)] | None
     latents: str | None
     stops: Annotated[int, Range(2, 10_000)]

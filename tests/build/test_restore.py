@@ -80,7 +80,7 @@ HOSTILE: dict[str, Change] = {
     "settings without a generator": lambda saved: replace(saved, config={}),
     "a generator that is a number": set_config(generator=3),
     "no tensors": lambda saved: replace(saved, tensors={}),
-    "classes": set_data(num_classes=10),
+    "classes": set_data(class_names=["a"] * 10),
     "images of a trillion pixels": set_data(shape=(3, 10**6, 10**6)),
 }
 

@@ -15,7 +15,7 @@ def test_a_run_is_what_its_settings_say() -> None:
     assert run.cadence == build_cadence(run.settings, 14)
     assert run.algorithm.schedule == run.cadence.schedule
     assert run.algorithm.generator_batch_size == 7
-    assert run.real.shape == (14, 3, 12, 12)
+    assert run.real.shape == (3, 4 * 14 + 2, 4 * 14 + 2)
     assert (run.data.shape, run.data.count) == ((3, 12, 12), 14)
     assert run.state.generator.latent_dim == 3
     for optimizer in (run.state.generator_optimizer, run.state.critic_optimizer):

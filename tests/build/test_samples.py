@@ -59,8 +59,10 @@ def test_every_choice_is_known() -> None:
 def test_defaults(num_classes: int | None, classes: tuple[int, ...] | None, count: int) -> None:
     """64 images; but in a grid 8 of each class, of at most 16 classes unless the user chooses."""
     generator = TinyGenerator(num_classes)
-    part = " of the first 16 of 20 classes" if count == 128 else ""
-    assert write(generator, classes=classes) == f"wrote a grid of {count} images{part} to samples.png"
+    names = ", ".join(f"c{number}" for number in (classes or range(min(num_classes or 0, 16)))[:10])
+    more = {128: " and 6 more, the first 16 of 20 classes", 160: " and 10 more"}.get(count, "")
+    rows = f"; its rows are {names}{more}" if num_classes else ""
+    assert write(generator, classes=classes) == f"wrote a grid of {count} images to samples.png{rows}"
     if classes is None:
         assert np.array_equal(read_png(Path("samples.png"))[:, :, 0], draw_grid(generator, 0)[0].numpy())
     assert write(generator, mode="images", classes=classes) == "wrote 64 images to samples/"
@@ -69,7 +71,7 @@ def test_defaults(num_classes: int | None, classes: tuple[int, ...] | None, coun
     if shown:
         assert read_npz(Path("samples.npz"))["classes"].tolist() == [shown[index % len(shown)] for index in range(64)]
     words = write(generator, mode="interpolation", stops=3, classes=classes and classes[:2])
-    chosen = "" if num_classes is None else f" in class{f'es {shown[0]}, {shown[1]}' if classes else ' 0'}"
+    chosen = "" if num_classes is None else f" in class{f'es c{shown[0]}, c{shown[1]}' if classes else ' c0'}"
     assert words == f"wrote a path of 48 images through 3 latents{chosen} to interpolation.png and interpolation.gif"
 
 
@@ -108,8 +110,12 @@ def test_the_classes_of_given_latents() -> None:
     assert list_classes(None, "own.npz") is None
     assert list_classes(4, "none.npz") == [0, 1, 2, 3, 0, 1]
     write(TinyGenerator(4), latents="none.npz")
-    assert cut_cells(read_png(Path("samples.png"))).shape[:2] == (4, 2)
-    for file, classes, shown in (("own.npz", None, "es 0, 1, 2, 9"), ("own.npz", (1,), " 1"), ("none.npz", None, " 0")):
+    assert cut_cells(read_png(Path("samples.png")), labelled=2).shape[:2] == (4, 2)
+    for file, classes, shown in (
+        ("own.npz", None, "es c0, c1, c2, c9"),
+        ("own.npz", (1,), " c1"),
+        ("none.npz", None, " c0"),
+    ):
         words = write(TinyGenerator(10), mode="interpolation", latents=file, num_images=7, classes=classes)
         assert f"a path of 12 images through 6 latents in class{shown} to" in words
 
@@ -118,7 +124,7 @@ def test_rejected_inputs() -> None:
     for name, shape in (("good", (4, 5)), ("other", (4, 6)), ("one", (1, 5))):
         np.savez(f"{name}.npz", latents=np.ones(shape))
     generator = TinyGenerator(10)
-    assert "from 0 to 9" in reject("classes", generator, classes=(3, 10))
+    assert "numbers 0 to 9" in reject("classes", generator, classes=(3, 10))
     assert "(4, 6)" in reject("latents", generator, latents="other.npz")
     assert "No such file" in reject("latents", generator, latents="missing.npz")
     assert "must not be empty" in reject("latents", generator, latents="")

@@ -13,7 +13,7 @@ from tests.cli.conftest import FinishedRuns
 from tests.commands import TINY, names, run
 from wgan_cli import load_generator
 from wgan_cli.sampling.draw import cycle, draw, draw_grid, draw_latents
-from wgan_cli.sampling.pictures import make_grid, to_bytes
+from wgan_cli.sampling.pictures import make_class_grid, make_grid, to_bytes
 
 pytestmark = pytest.mark.slow
 SAMPLE = ("device=cpu", "num_images=5", "seed=3")
@@ -63,11 +63,11 @@ def test_classes(conditional: Path, tmp_path: Path) -> None:
     def say(*words: str) -> str:
         return run("wgan-sample", f"checkpoint={conditional}", "device=cpu", "seed=3", *words, cwd=tmp_path).out
 
-    assert say() == "wrote a grid of 80 images to samples.png\n"
+    assert say() == "wrote a grid of 80 images to samples.png; its rows are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
     assert torch.equal(read_grey(tmp_path / "samples.png"), draw_grid(generator, 3)[0])
-    assert say("classes=[3,7]", "out=two.png") == "wrote a grid of 16 images to two.png\n"
+    assert say("classes=[3,7]", "out=two.png") == "wrote a grid of 16 images to two.png; its rows are 3, 7\n"
     two = to_bytes(draw(generator, draw_latents(3, 16, 6), cycle([3, 7], 16)))
-    assert torch.equal(read_grey(tmp_path / "two.png"), make_grid(two, rows=2)[0])
+    assert torch.equal(read_grey(tmp_path / "two.png"), make_class_grid(two, [(3, "3"), (7, "7")])[0])
 
 
 def test_export(conditional: Path, tmp_path: Path) -> None:

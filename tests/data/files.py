@@ -63,4 +63,4 @@ def require_consistent_limit(load: Callable[..., Dataset], root: Path) -> None:
     assert limited.train_labels is not None
     labels = {image.numpy().tobytes(): int(k) for image, k in zip(complete.train, complete.train_labels, strict=True)}
     assert [labels[image.numpy().tobytes()] for image in limited.train] == limited.train_labels.tolist()
-    assert load(str(root), limit=1).num_classes == complete.num_classes
+    assert load(str(root), limit=1).class_names == complete.class_names

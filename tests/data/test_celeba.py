@@ -91,7 +91,7 @@ def test_the_training_and_the_test_part_are_read_in_order(partition: str, tmp_pa
     dataset = celeba(root=str(tmp_path), image_size=SIZE)
     for images, expected in ((dataset.train, PIXELS[: COUNTS[0]]), (dataset.test, PIXELS[-COUNTS[2] :])):
         np.testing.assert_array_equal(images.permute(0, 2, 3, 1), expected)
-    assert (dataset.train_labels, dataset.test_labels, dataset.num_classes) == (None, None, None)
+    assert (dataset.train_labels, dataset.test_labels, dataset.class_names) == (None, None, None)
     assert celeba(root=str(tmp_path), image_size=8, channels=1).test.shape == (COUNTS[2], 1, 8, 8)
 
 

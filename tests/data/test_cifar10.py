@@ -81,7 +81,7 @@ def test_files_are_read_to_the_byte_as_torchvision_reads_them(tmp_path: Path, pu
         assert labels is not None
         assert labels.dtype == torch.int64
         assert labels.tolist() == reference.targets
-    assert dataset.num_classes == 10
+    assert (dataset.class_names or ())[3] == "cat"
     assert cifar10(root=str(tmp_path), image_size=16, channels=1).test.shape == (PER_BATCH, 1, 16, 16)
     require_consistent_limit(cifar10, tmp_path)
 

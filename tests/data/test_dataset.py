@@ -17,7 +17,7 @@ LABELS = torch.tensor([4, 0, 1])
 def make_dataset(**replaced: Any) -> Dataset:
     """Three images for training and two for testing, unless something is replaced."""
     parts = {"train": IMAGES, "test": IMAGES[:2]}
-    labels = {"train_labels": LABELS, "test_labels": torch.tensor([0, 2]), "num_classes": 5}
+    labels = {"train_labels": LABELS, "test_labels": torch.tensor([0, 2]), "class_names": "abcde"}
     return Dataset(**{**parts, **labels, **replaced})
 
 
@@ -83,9 +83,9 @@ def test_a_setting_out_of_range_is_refused(name: str, setting: str, value: float
         ({"train_labels": LABELS[:, None]}, r"it is torch.int64 \(3, 1\)"),
         ({"train_labels": LABELS.int()}, r"it is torch.int32 \(3,\)"),
         ({"train_labels": np.zeros(3, np.int64)}, "it is of type ndarray"),
-        ({"num_classes": 4}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
+        ({"class_names": "abcd"}, r"train_labels must be from 0 to 3, .*; they are 0 to 4"),
         ({"test_labels": torch.tensor([0, -1])}, r"test_labels must be .*; they are -1 to 0"),
-        *(({name: None}, "given together") for name in ("train_labels", "test_labels", "num_classes")),
+        *(({name: None}, "given together") for name in ("train_labels", "test_labels", "class_names")),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(replaced: dict[str, Any], message: str) -> None:
@@ -95,23 +95,23 @@ def test_arrays_that_do_not_fit_are_refused(replaced: dict[str, Any], message: s
 
 def test_classes_and_parts_may_be_empty() -> None:
     images, labels = torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
-    assert Dataset(images, images, labels, labels, 2).num_classes == 2
+    assert Dataset(images, images, labels, labels, "ab").describe(conditional=True).num_classes == 2
 
 
 def test_the_training_part_is_described_with_its_classes_if_training_uses_them() -> None:
     """A checkpoint has the fingerprint. Its value is that of the first version."""
-    for conditional, classes in ((True, 5), (False, None)):
+    for conditional, classes in ((True, tuple("abcde")), (False, None)):
         described = make_dataset().describe(conditional)
         assert described == DataSpec((1, 8, 8), classes, 3, "41f34544d843c7f0a120ed879165cfeb")
     points = Dataset(torch.randn(20, 2), torch.randn(0, 2)).describe(conditional=False)
-    assert (points.shape, points.num_classes, points.count) == ((2,), None, 20)
+    assert (points.shape, points.class_names, points.count) == ((2,), None, 20)
 
 
 def test_the_fingerprint_is_of_everything_that_training_may_use() -> None:
     """One bit, one label, the order, the shape or the number of classes changes it; the test part does not."""
     images, labels = torch.arange(2 * 3 * 64, dtype=torch.uint8).view(2, 3, 8, 8), torch.tensor([0, 1])
 
-    def compute(train: Tensor, of: Tensor | None = labels, classes: int | None = 2, test: int = 0) -> str:
+    def compute(train: Tensor, of: Tensor | None = labels, classes: str | None = "ab", test: int = 0) -> str:
         part = torch.zeros(test, *train.shape[1:], dtype=train.dtype)
         test_labels = None if of is None else torch.zeros(test, dtype=torch.int64)
         return Dataset(train, part, of, test_labels, classes).describe(conditional=False).fingerprint
@@ -120,7 +120,7 @@ def test_the_fingerprint_is_of_everything_that_training_may_use() -> None:
     one_bit[1, 2, 7, 7] ^= 1
     arrays = [one_bit, images.flip(0), images.transpose(2, 3), points, points.nextafter(points + 1)]
     others = [*map(compute, arrays), compute(images.view(6, 1, 8, 8), labels.repeat(3))]
-    others += [compute(images, labels.flip(0)), compute(images, labels, 3), compute(images, None, None)]
+    others += [compute(images, labels.flip(0)), compute(images, labels, "abc"), compute(images, None, None)]
     assert len({compute(images), *others}) == 1 + len(others)
     strided = torch.stack([images, images], -1)[..., 0]
     assert compute(images) == compute(images.clone()) == compute(images, test=5) == compute(strided)

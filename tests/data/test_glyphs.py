@@ -49,7 +49,7 @@ def test_the_seed_decides_everything_and_a_limit_keeps_the_beginning(complete: D
     assert limited.test_labels is not None
     assert not torch.equal(limited.train_labels, limited.test_labels)  # the parts are independent
     assert len(glyphs(limit=5000).test) == 4000
-    assert glyphs(limit=3).num_classes == 10
+    assert glyphs(limit=3).class_names == "0123456789"
 
 
 @pytest.mark.parametrize("size", [8, 33, 64, 65, 256])

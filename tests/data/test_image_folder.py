@@ -1,4 +1,5 @@
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,19 +131,43 @@ def test_sub_folders_are_classes_with_the_numbers_of_torchvision(limit: int | No
     found = get_labels(dataset)
     assert len(found) == (4 if limit else len(LABELS))
     assert found.items() <= theirs.items() == LABELS.items()
-    assert dataset.num_classes == 3
+    assert dataset.class_names == ["cats", "dogs", "eels"]
 
 
 def test_the_first_folder_of_a_path_is_the_class(tmp_path: Path) -> None:
     dataset = load(write_classes(tmp_path, **{"b/x/y": [10], "b": [20], "a/x": [30], ".hidden": [40]}))
     assert get_labels(dataset) == {10: 1, 20: 1, 30: 0}
-    assert dataset.num_classes == 2
+    assert dataset.class_names == ["a", "b"]
 
 
-@pytest.mark.parametrize("names", ["a", "a.", "ab."])
-def test_one_folder_or_images_beside_folders_are_not_classes(names: str, tmp_path: Path) -> None:
-    dataset = load(write_classes(tmp_path, **{name: [10, 20] for name in names}))
-    assert (dataset.train_labels, dataset.test_labels, dataset.num_classes) == (None, None, None)
+@pytest.mark.parametrize(
+    ("folders", "reason"),
+    [
+        (["."], "classes are sub-folders, and it has none"),
+        (["a"], "all images are in one sub-folder, 'a'"),
+        (["a", "."], "classes are sub-folders, and '20.png' is not in one"),
+        (["train", "test"], "classes are sub-folders, and it has none"),
+        (["train/a", "train/b", "test"], r"classes are sub-folders, and 'test/\d+.png' is not in one"),
+    ],
+)
+def test_why_there_are_no_classes(folders: list[str], reason: str, tmp_path: Path) -> None:
+    root = write_classes(tmp_path, **{name: [20 * index] for index, name in enumerate(folders)})
+    dataset = load(root)
+    assert (dataset.train_labels, dataset.test_labels, dataset.class_names) == (None, None, None)
+    assert re.fullmatch(reason, dataset.why_no_classes)
+
+
+def test_folders_named_train_and_test_are_the_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    folders = {"train/b": [10, 20], "train/a": [30, 40], "val/b": [50, 60], "test/a": [70]}
+    dataset = load(write_classes(tmp_path, **folders), test_fraction=0.5)
+    assert get_labels(dataset) == {10: 1, 20: 1, 30: 0, 40: 0, 70: 0}
+    assert (sorted(values(dataset.train)), values(dataset.test)) == ([10, 20, 30, 40], [70])
+    assert dataset.class_names == ["a", "b"]
+    parts = "train/ is the training part, and test/ is the test part; the other 2 images are left out"
+    assert f"{tmp_path}: {parts}" in caplog.text
+    write_classes(tmp_path, cats=[80])
+    assert load(tmp_path).class_names == ["cats", "test", "train", "val"]
 
 
 def test_labels_stay_with_their_images_if_some_are_unreadable(tmp_path: Path, decoded: list[str]) -> None:
@@ -153,7 +178,7 @@ def test_labels_stay_with_their_images_if_some_are_unreadable(tmp_path: Path, de
     for _ in range(2):  # the second time from the cache
         dataset = load(root, test_fraction=0.4)
         assert get_labels(dataset) == LABELS
-        assert dataset.num_classes == 4  # including the one without a readable image
+        assert len(dataset.class_names or ()) == 4  # including the one without a readable image
     assert len(decoded) == 28
 
 

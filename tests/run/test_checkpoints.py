@@ -186,9 +186,9 @@ UNUSABLE = {
     },
     "data": {
         '{"shape": [3, 0, 8]}': "data.shape[1]=0",
-        '{"shape": [3], "num_classes": -1}': "data.num_classes=-1",
-        '{"shape": [3], "num_classes": null, "count": 0}': "data.count=0",
-        '{"shape": [3], "num_classes": null, "count": 1}': "data.fingerprint",
+        '{"shape": [3], "class_names": []}': "data.class_names=[]",
+        '{"shape": [3], "class_names": null, "count": 0}': "data.count=0",
+        '{"shape": [3], "class_names": null, "count": 1}': "data.fingerprint",
         '{"\\u001b[31m": 1}': "data.?[31m: no such setting",
     },
 }

@@ -65,7 +65,7 @@ def test_the_plan_of_a_resumed_run_with_everything() -> None:
     cadence = replace(CADENCE, max_steps=50, schedule=CriticSchedule(5, 100, 25, 500))
     plan = describe_run(chosen, state, cadence, data_spec(num_classes=10), "fp32")
     for words in (
-        "batches of 4, 7 for the generator, flipped at random, 10 classes\n",
+        "batches of 4, 7 for the generator, flipped at random, 10 classes (c0, c1, c2, c3, c4, c5, c6, c7, c8, c9)\n",
         "n_critic 5 (100 in the first 25 steps and every 500th step)\n",
         "or 1.5 minutes; an epoch has 100 critic updates\n",
         "after step 26, in epoch 2",

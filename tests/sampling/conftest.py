@@ -24,6 +24,7 @@ class TinyGenerator(Generator):
         super().__init__()
         torch.manual_seed(1)
         self.latent_dim, self.num_classes = 5, num_classes
+        self.class_names = tuple(f"c{number}" for number in range(num_classes or 0))
         self.first = nn.Linear(5, 72)
         self.classes = nn.Embedding(num_classes or 1, 72)
         self.norm = nn.BatchNorm2d(8)
@@ -69,9 +70,18 @@ def read_npz(path: Path) -> dict[str, Array]:
         return dict(file)
 
 
-def cut_cells(sheet: Array, size: int = SIZE) -> Array:
-    """Cut a grid (H, W, channels) into its cells (rows, columns, size, size, channels); all else must be black."""
+def cut_cells(sheet: Array, labelled: int = 0, size: int = SIZE) -> Array:
+    """Cut a grid (H, W, channels) into its cells (rows, columns, size, size, channels); all else must be black.
+
+    If ``labelled``, it has this many columns, and beside each row there is a text.
+    """
     step = size + 2
+    if labelled:
+        margin = sheet.shape[1] - labelled * step - 2
+        texts = sheet[: -step % step, :margin]
+        assert all(sheet[top : top + size, :margin].max() > 100 for top in range(2, len(sheet) - size, step))
+        assert np.array_equal(texts, texts[:, :, :1].repeat(sheet.shape[2], 2))
+        sheet = sheet[:, margin:]
     rows, columns = (sheet.shape[0] - 2) // step, (sheet.shape[1] - 2) // step
     assert sheet.shape[:2] == (rows * step + 2, columns * step + 2)
     rest = sheet.copy()

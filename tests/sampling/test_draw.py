@@ -6,9 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from tests.builders import bits
-from tests.sampling.conftest import TinyGenerator, cut_cells, draw_bytes
+from tests.sampling.conftest import TinyGenerator, cut_cells, draw_bytes, make_images
 from wgan_cli.networks.players import Generator
-from wgan_cli.sampling.draw import cycle, derive_latent_seeds, draw, draw_grid, draw_latents, interpolate, render, slerp
+from wgan_cli.sampling.draw import (
+    arrange_real,
+    cycle,
+    derive_latent_seeds,
+    draw,
+    draw_grid,
+    draw_latents,
+    interpolate,
+    render,
+    slerp,
+)
+from wgan_cli.sampling.pictures import make_grid
 
 CHUNK = 64  # so many samples are generated at a time
 
@@ -157,11 +168,25 @@ def test_drawing_uses_eval_mode_and_float32_and_leaves_no_trace(training: bool) 
     assert torch.equal(torch.get_rng_state(), random)
 
 
+def test_real_images_are_arranged_like_the_generated_ones() -> None:
+    images = make_images(20, channels=3)
+    assert torch.equal(arrange_real(images, None, None), make_grid(images))
+    labels = torch.tensor([2] * 10 + [0] * 7 + [3] * 3)
+    grid = arrange_real(images, labels, ("a", "b", "c", "d")).permute(1, 2, 0).numpy()
+    cells = cut_cells(grid, labelled=8)
+    assert cells.shape[0] == 4
+    for row, first, count in ((0, 10, 7), (1, 0, 0), (2, 0, 8), (3, 17, 3)):
+        assert np.array_equal(cells[row, :count], images[first : first + count].permute(0, 2, 3, 1).numpy())
+        assert not cells[row, count:].any()
+    many = arrange_real(images, labels, [str(number) for number in range(40)])
+    assert many.shape[1] == 16 * 11 + 2
+
+
 @pytest.mark.parametrize(("num_classes", "rows"), [(None, 8), (1, 1), (3, 3), (40, 16)])
 def test_the_grid_of_a_run(num_classes: int | None, rows: int) -> None:
     """A square of 64 images, or a row of 8 for each class."""
     generator = TinyGenerator(num_classes, channels=3)
-    cells = cut_cells(draw_grid(generator, 4).permute(1, 2, 0).numpy())
+    cells = cut_cells(draw_grid(generator, 4).permute(1, 2, 0).numpy(), labelled=8 if num_classes else 0)
     assert cells.shape[:2] == (rows, 8)
     latents = draw_latents(4, rows * 8, 5)
     for row in range(rows):

@@ -12,15 +12,24 @@ from wgan_cli.sampling.inputs import read_latents, select_classes
 
 
 def test_classes_are_all_unless_the_user_chooses() -> None:
-    assert select_classes(None, 4) == [0, 1, 2, 3]
-    assert select_classes(None, 4, most=2) == [0, 1]
-    assert select_classes(None, None) == select_classes(None, None, most=2) == []
-    assert select_classes((3, 0, 3), 4, most=1) == [3, 0, 3]
-    for chosen in ((3, 10), ()):
-        with pytest.raises(InputError, match="one or more whole numbers from 0 to 9"):
-            select_classes(chosen, 10)
+    names = ("cats", "dogs", "eels", "10")
+    assert select_classes(None, names) == [0, 1, 2, 3]
+    assert select_classes(None, names, most=2) == [0, 1]
+    assert select_classes(None, ()) == select_classes(None, (), most=2) == []
+    assert select_classes((3, 0, "dogs", 3), names, most=1) == [3, 0, 1, 3]
+    for chosen in ((3, 4), ("cats", "worms"), (-1,), ()):
+        with pytest.raises(InputError, match="must be one or more of cats, dogs, eels, 10, or of the numbers 0 to 3"):
+            select_classes(chosen, names)
         with pytest.raises(InputError, match=r"dataset\.conditional=true"):
-            select_classes(chosen, None)
+            select_classes(chosen, ())
+    with pytest.raises(InputError, match="did you mean dogs"):
+        select_classes(("dog",), names)
+
+
+def test_a_class_that_is_named_like_a_number_is_meant_by_its_name() -> None:
+    """As in a folder with the sub-folders 1, 10 and 2, which are the classes 0, 1 and 2."""
+    assert select_classes((1, 10, 2, 0), ("1", "10", "2")) == [0, 1, 2, 0]
+    assert select_classes(("007",), ("007", "7")) == [0]
 
 
 GOOD = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)

@@ -38,9 +38,10 @@ def test_the_modes_agree_pixel_by_pixel(classes: list[int] | None, channels: int
         assert (arrays["classes"].dtype, arrays["classes"].tolist()) == (np.int64, [k % 3 for k in range(COUNT)])
     assert write_images(generator, inputs, tmp_path / "images") == f"wrote 70 images to {tmp_path}/images/"
     files = sorted((tmp_path / "images").iterdir())
-    assert [file.name for file in files] == [f"{index:06d}.png" for index in range(COUNT)]
+    names = [f"{index:06d}_c{index % 3}.png" if classes else f"{index:06d}.png" for index in range(COUNT)]
+    assert [file.name for file in files] == names
     write_grid(generator, inputs, tmp_path / "a.png", classes or [])
-    cells = cut_cells(read_png(tmp_path / "a.png", channels))
+    cells = cut_cells(read_png(tmp_path / "a.png", channels), labelled=24 if classes else 0)
     assert cells.shape[:2] == ((3, 24) if classes else (8, 9))
     for index, (image, file) in enumerate(zip(images, files, strict=True)):
         assert np.array_equal(read_png(file, channels), image)
@@ -59,9 +60,10 @@ def test_a_grid_has_one_class_in_each_row(count: int, shape: tuple[int, int], tm
     """There are no rows for classes without an image; the last column may not be full."""
     generator, inputs = TinyGenerator(10), make_inputs(count, [4, 1, 9])
     words = write_grid(generator, inputs, tmp_path / "a.png", [4, 1, 9])
-    assert words == f"wrote a grid of {count} images to {tmp_path}/a.png"
+    names = ", ".join(["c4", "c1", "c9"][:count])
+    assert words == f"wrote a grid of {count} images to {tmp_path}/a.png; its rows are {names}"
     images = draw_bytes(generator, *inputs)
-    cells = cut_cells(read_png(tmp_path / "a.png"))
+    cells = cut_cells(read_png(tmp_path / "a.png"), labelled=shape[1])
     assert cells.shape[:2] == shape
     for index, image in enumerate(images):
         assert np.array_equal(cells[index % 3, index // 3, :, :, 0], image[0].numpy())
@@ -82,7 +84,7 @@ def test_an_interpolation(
     """Classes are one below the other in the strip and side by side in the film. By default, those of the latents."""
     generator, inputs = TinyGenerator(10 if own else None), make_inputs(stops, own, seed=3)
     words = write_interpolation(generator, inputs, tmp_path / "a.png", chosen, num_images)
-    part = f" in class{'es' if shown[1:] else ''} {', '.join(map(str, shown))}" if shown else ""
+    part = f" in class{'es' if shown[1:] else ''} {', '.join(f'c{one}' for one in shown)}" if shown else ""
     assert words.startswith(f"wrote a path of {stops * frames} images through {stops} latents{part} to ")
     path = interpolate(inputs.samples, frames)
     ways = [draw_bytes(generator, path, cycle([one], len(path))) for one in shown] or [draw_bytes(generator, path)]

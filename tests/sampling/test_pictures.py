@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.sampling.conftest import cut_cells, make_images, read_gif
-from wgan_cli.sampling.pictures import make_grid, read_pictures, save_gif, save_png, to_bytes, to_picture
+from tests.sampling.conftest import SIZE, cut_cells, make_images, read_gif
+from wgan_cli.sampling.pictures import (
+    make_class_grid,
+    make_grid,
+    read_pictures,
+    save_gif,
+    save_png,
+    to_bytes,
+    to_picture,
+)
 
 
 def test_the_map_to_bytes_is_fixed() -> None:
@@ -35,6 +43,19 @@ def test_grid(count: int, given: dict[str, int], shape: tuple[int, int], channel
         place = (index % shape[0], index // shape[0]) if "rows" in given else divmod(index, shape[1])
         assert np.array_equal(cells[place], image.permute(1, 2, 0).numpy())
     assert int((canvas > 0).sum()) == images.numel()
+
+
+def test_the_name_beside_a_row_or_else_the_number() -> None:
+    """The embedded font has ASCII letters only. Names that it can show without their accents are shown so."""
+
+    def margin(number: int, name: str) -> torch.Tensor:
+        return make_class_grid(make_images(1), [(number, name)])[:, :, : -(SIZE + 4)]
+
+    assert torch.equal(margin(0, "café"), margin(0, "cafe"))
+    assert torch.equal(margin(7, "猫"), margin(0, "7"))
+    assert torch.equal(margin(7, "a\n"), margin(0, "7"))
+    assert torch.equal(margin(0, 16 * "a" + "b"), margin(0, 16 * "a"))
+    assert not torch.equal(margin(0, "7"), margin(0, "8"))
 
 
 def test_a_gif_shows_each_frame_for_its_time(tmp_path: Path) -> None:

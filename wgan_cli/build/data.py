@@ -11,7 +11,7 @@ from wgan_cli.data import DATASETS, Dataset
 from wgan_cli.data.batches import Batches
 from wgan_cli.data.dataset import DataSpec
 from wgan_cli.devices import fits
-from wgan_cli.errors import InputError, SettingError, blame
+from wgan_cli.errors import InputError, SettingError, blame, list_names
 from wgan_cli.parameters import bind, choose
 from wgan_cli.settings import DatasetUse, Settings
 from wgan_cli.training.streams import Purpose, Streams
@@ -26,8 +26,8 @@ def load_dataset(settings: Settings) -> tuple[Dataset, DatasetUse]:
     own, use = split_dataset_settings(settings.dataset)
     with blame("dataset.root", own.get("root")):
         dataset = bind(choose(DATASETS, own, "dataset"), own, "dataset")
-    if use.conditional and dataset.num_classes is None:
-        raise SettingError("dataset.conditional", True, f"{own['name']} has no classes here")
+    if use.conditional and dataset.class_names is None:
+        raise SettingError("dataset.conditional", True, f"there are no classes: {dataset.why_no_classes}")
     for key in ("batch_size", "generator_batch_size"):
         if (size := getattr(settings, key)) > len(dataset.train):
             raise SettingError(key, size, f"must be at most {len(dataset.train):,}, the number of training images")
@@ -46,6 +46,8 @@ def require_same_data(dataset: Mapping[str, Any], then: DataSpec, now: DataSpec)
         how = f"there were {then.count:,} training images, and now there are {now.count:,}"
     elif (then.shape, then.num_classes) != (now.shape, now.num_classes):
         how = f"they were {then.shape} of {then.num_classes} classes, and now they are {now.shape} of {now.num_classes}"
+    elif then.class_names and now.class_names and then.class_names != now.class_names:
+        how = f"their classes were {list_names(then.class_names)}, and now they are {list_names(now.class_names)}"
     else:
         how = f"there are still {now.count:,}, but their pixels or classes differ"
     where = f" in {dataset['root']}" if "root" in dataset else ""

@@ -45,14 +45,14 @@ def build_generator(settings: Mapping[str, Any], data: DataSpec) -> Generator:
 
     Args:
         settings: Its name and its settings.
-        data: The shape of a sample, and the number of classes if training uses them.
+        data: The shape of a sample, and the classes if training uses them.
 
     Raises:
         SettingError: If its settings cannot be used.
     """
     part = choose(GENERATORS, settings, "generator")
     generator = bind(part, settings, "generator", **_supply(part, data))
-    generator.num_classes = data.num_classes
+    generator.num_classes, generator.class_names = data.num_classes, data.class_names or ()
     return generator
 
 
@@ -89,9 +89,9 @@ def check_players(settings: Settings, constraint: Constraint, streams: Streams, 
         return
     size, channels = (settings.dataset.get(key) for key in ("image_size", "channels"))
     if size is not None and channels is not None:  # a user's dataset may lack them
-        num_classes = 1 if settings.dataset.get("conditional") else None
+        class_names = ("any",) if settings.dataset.get("conditional") else None
         with torch.device("meta"):
-            build_players(settings, DataSpec((channels, size, size), num_classes, 1, ""), constraint, streams)
+            build_players(settings, DataSpec((channels, size, size), class_names, 1, ""), constraint, streams)
 
 
 def can_know_classes(part: Callable[..., object]) -> bool:

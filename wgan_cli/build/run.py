@@ -16,7 +16,7 @@ from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import Checkpoint, refuse_misfits
 from wgan_cli.run.plan import describe_run
 from wgan_cli.run.session import Run
-from wgan_cli.sampling.draw import GRID_IMAGES
+from wgan_cli.sampling.draw import arrange_real
 from wgan_cli.settings import Settings
 from wgan_cli.training.ema import copy_for_average
 from wgan_cli.training.loop import Algorithm
@@ -70,7 +70,8 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         autocast=autocast(precision, device),
     )
     plan = describe_run(settings, state, cadence, data, precision)
-    return Run(settings, state, algorithm, cadence, data, dataset.train[:GRID_IMAGES].clone(), plan)
+    real = arrange_real(dataset.train, dataset.train_labels, data.class_names)
+    return Run(settings, state, algorithm, cadence, data, real, plan)
 
 
 def _build_state(

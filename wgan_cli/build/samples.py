@@ -33,7 +33,7 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
     default, most_classes = modes.MODES[settings.mode]
     out = _parse_out(settings.out, default)
     with blame("classes", settings.classes):
-        cycled = select_classes(settings.classes, generator.num_classes, most_classes)
+        cycled = select_classes(settings.classes, generator.class_names, most_classes)
     classes: Tensor | None = None
     if settings.latents is None:
         usual = len(cycled) * GRID_COLUMNS if settings.mode == "grid" and cycled else GRID_IMAGES

@@ -47,7 +47,7 @@ def celeba(
     images, readable = load_images(folder / IMAGES, [*train, *test], image_size, channels)
     count = int(readable[: len(train)].sum())
     array = torch.from_numpy(images)
-    return Dataset(array[:count], array[count:])
+    return Dataset(array[:count], array[count:], why_no_classes="CelebA has none")
 
 
 def _choose_names(partition: dict[str, int], part: int, limit: int | None, seed: int) -> list[str]:

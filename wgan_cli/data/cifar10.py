@@ -19,6 +19,8 @@ from wgan_cli.settings import Seed
 
 logger = logging.getLogger(__name__)
 
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
 
 def cifar10(
     root: str = "data", image_size: ImageSize = 32, channels: Channels = 3, limit: Limit = None, seed: Seed = 0
@@ -29,7 +31,7 @@ def cifar10(
     pickles, and a pickle can execute anything. None is read before its MD5 has been compared with the published one,
     here and again in torchvision's constructor.
 
-    The classes are airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
+    The classes are those in :data:`CLASSES`.
     """
     from torchvision.datasets import CIFAR10  # slow to import
 
@@ -45,7 +47,7 @@ def cifar10(
         train, train_labels = _select(CIFAR10(folder.parent, train=True), limit, seed)
         test, test_labels = _select(CIFAR10(folder.parent, train=False), limit, seed)
     train, test = resize_images(train, image_size, channels), resize_images(test, image_size, channels)
-    return Dataset(train, test, train_labels, test_labels, num_classes=10)
+    return Dataset(train, test, train_labels, test_labels, CLASSES)
 
 
 def _select(source: Any, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -27,15 +28,20 @@ class DataSpec:
 
     Attributes:
         shape: Of one sample: (channels, height, width) of an image, (dimensions,) of a point.
-        num_classes: The number of classes if training uses them, otherwise None.
+        class_names: The names of the classes if training uses them, otherwise None.
         count: The number of training samples.
         fingerprint: A digest of all training samples and their labels.
     """
 
     shape: Annotated[tuple[Count, ...], Range(1, 3)]
-    num_classes: Count | None
+    class_names: Annotated[tuple[str, ...], Range(1)] | None
     count: Count
     fingerprint: str
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes if training uses them, otherwise None."""
+        return None if self.class_names is None else len(self.class_names)
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,11 @@ class Dataset:
         test: The same, (M, ...); M may be 0.
         train_labels: int64 (N,), classes from 0 up, or None if there are none.
         test_labels: int64 (M,), or None.
-        num_classes: The number of classes, even if a limit leaves no sample of some; None without labels.
+        class_names: The name of each class, even if a limit leaves no sample of some; None without labels.
+        why_no_classes: The reason, for a user who asks to train with classes.
 
     Raises:
-        TypeError: If an array has another type or shape, if labels and ``num_classes`` are not given together, or if a
+        TypeError: If an array has another type or shape, if labels and ``class_names`` are not given together, or if a
             label is out of range. A user's own dataset may get this wrong.
     """
 
@@ -58,24 +65,25 @@ class Dataset:
     test: Tensor
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
-    num_classes: int | None = None
+    class_names: Sequence[str] | None = None
+    why_no_classes: str = "its samples have no labels"
 
     def __post_init__(self) -> None:
-        given = {part is not None for part in (self.train_labels, self.test_labels, self.num_classes)}
+        given = {part is not None for part in (self.train_labels, self.test_labels, self.class_names)}
         if len(given) > 1:
-            raise TypeError("train_labels, test_labels and num_classes must be given together")
+            raise TypeError("train_labels, test_labels and class_names must be given together")
         for name, samples, labels in (("train", self.train, self.train_labels), ("test", self.test, self.test_labels)):
             if not (isinstance(samples, Tensor) and (samples.dtype, samples.dim()) in SAMPLES):
                 wanted = "uint8 images (N, channels, size, size) or float32 points (N, dimensions)"
                 raise TypeError(f"{name} must be a tensor of {wanted}; it is {_name_type(samples)}")
-            if labels is None or self.num_classes is None:
+            if labels is None or self.class_names is None:
                 continue
             if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == samples.shape[:1]):
                 wanted = f"an int64 tensor ({len(samples)},), one for each sample"
                 raise TypeError(f"{name}_labels must be {wanted}; it is {_name_type(labels)}")
-            if len(labels) and not (labels.min() >= 0 and labels.max() < self.num_classes):
-                wanted, found = f"from 0 to {self.num_classes - 1}", f"{int(labels.min())} to {int(labels.max())}"
-                raise TypeError(f"{name}_labels must be {wanted}, below num_classes; they are {found}")
+            if len(labels) and not (labels.min() >= 0 and labels.max() < len(self.class_names)):
+                wanted, found = f"from 0 to {len(self.class_names) - 1}", f"{int(labels.min())} to {int(labels.max())}"
+                raise TypeError(f"{name}_labels must be {wanted}, the number of class_names less 1; they are {found}")
 
     def describe(self, conditional: bool) -> DataSpec:
         """Describe the training part.
@@ -83,12 +91,14 @@ class Dataset:
         Args:
             conditional: Whether training uses the classes.
         """
-        digest = hashlib.blake2b(repr((*self.train.shape, self.num_classes)).encode(), digest_size=16)
+        class_names = None if self.class_names is None else tuple(self.class_names)
+        count = None if class_names is None else len(class_names)
+        digest = hashlib.blake2b(repr((*self.train.shape, count)).encode(), digest_size=16)
         for part in (self.train, self.train_labels):
             if part is not None:
                 digest.update(part.contiguous().numpy().data)
-        num_classes = self.num_classes if conditional else None
-        return DataSpec(tuple(self.train.shape[1:]), num_classes, len(self.train), digest.hexdigest())
+        used = class_names if conditional else None
+        return DataSpec(tuple(self.train.shape[1:]), used, len(self.train), digest.hexdigest())
 
 
 def _name_type(value: object) -> str:

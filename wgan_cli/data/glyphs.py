@@ -47,7 +47,7 @@ def glyphs(image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = No
     drawings = _draw_digits(image_size * _choose_supersampling(image_size))
     train, train_labels = _render(drawings, TRAIN_COUNT, limit, image_size, channels, np.random.default_rng([seed, 0]))
     test, test_labels = _render(drawings, TEST_COUNT, limit, image_size, channels, np.random.default_rng([seed, 1]))
-    return Dataset(train, test, train_labels, test_labels, num_classes=10)
+    return Dataset(train, test, train_labels, test_labels, "0123456789")
 
 
 def _choose_supersampling(image_size: int) -> int:

@@ -20,6 +20,7 @@ from wgan_cli.settings import Seed
 logger = logging.getLogger(__name__)
 
 JPEG, PORTABLE = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
+TRAIN_PART, TEST_PARTS = "train", ("test", "val", "valid", "validation")  # the names of the parts in other data sets
 EXTENSIONS = (".png", *JPEG, ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", *PORTABLE)
 
 
@@ -34,16 +35,19 @@ def image_folder(
 ) -> Dataset:
     """Load every image in a folder and its sub-folders, in a seeded random order.
 
-    If every image is in one of two or more sub-folders of the root, these are the classes. They are numbered from 0 in
-    the sorted order of their names, as in torchvision's ``ImageFolder``. A class keeps its number even if none of its
-    images is readable or within the limit.
+    If every image is in one of two or more sub-folders, these are the classes. They are numbered from 0 in the sorted
+    order of their names, as in torchvision's ``ImageFolder``. A class keeps its number even if none of its images is
+    readable or within the limit.
+
+    Sub-folders called train and test (or val) are not classes but the two parts, and may contain the classes.
 
     Args:
         root: The folder. Hidden files and folders are skipped.
         image_size: Pixels along a side. See :func:`~wgan_cli.data.decode.load_images` for the decoding.
         channels: 1 or 3.
         limit: At most this many images in each part, a seeded subset.
-        test_fraction: The share of the images that becomes the test part; at least one image is left for training.
+        test_fraction: The share of the images that becomes the test part, unless the folder has one; at least one image
+            is left for training.
         white_point: The value that is white in images of more than 8 bits a channel.
         seed: Chooses the parts, the subset and the order.
 
@@ -56,20 +60,29 @@ def image_folder(
     paths = sorted(_find(folder))
     if not paths:
         raise InputError(f"contains no images; their names must end in {', '.join(EXTENSIONS)}")
-    order = np.random.default_rng([seed, len(paths)]).permutation(len(paths))
-    cut = max(1, len(paths) - round(len(paths) * test_fraction))
-    train, test = ([paths[i] for i in part[:limit]] for part in (order[:cut], order[cut:]))
+    parts = _find_parts(paths)
+    if parts is None:
+        shuffled = _shuffle(paths, seed)
+        cut = max(1, len(paths) - round(len(paths) * test_fraction))
+        train, test = shuffled[:cut], shuffled[cut:]
+    else:
+        train, test = (_shuffle([path for path in paths if path.startswith(f"{part}/")], seed) for part in parts)
+        left_out = len(paths) - len(train) - len(test)
+        rest = f"; the other {left_out:,} images are left out" if left_out else ""
+        logger.info("%s: %s/ is the training part, and %s/ is the test part%s", folder, *parts, rest)
+    class_of, why_no_classes = _find_classes(train + test, depth=0 if parts is None else 1)
+    train, test = train[:limit], test[:limit]
 
     images, readable = load_images(folder, [*train, *test], image_size, channels, white_point)
     # The training part comes first in the array. If none of it is readable, an image of the test part replaces it.
     count = max(1, int(readable[: len(train)].sum()))
     array = torch.from_numpy(images)
-    classes = _number_classes(paths)
-    if classes is None:
-        return Dataset(array[:count], array[count:])
-    numbers = torch.tensor([classes[path.split("/")[0]] for path in (*train, *test)])
+    if why_no_classes:
+        return Dataset(array[:count], array[count:], why_no_classes=why_no_classes)
+    class_names = sorted(set(class_of.values()))
+    numbers = torch.tensor([class_names.index(class_of[path]) for path in (*train, *test)])
     labels = numbers[torch.from_numpy(readable)]
-    return Dataset(array[:count], array[count:], labels[:count], labels[count:], len(classes))
+    return Dataset(array[:count], array[count:], labels[:count], labels[count:], class_names)
 
 
 def _find(folder: Path) -> Iterator[str]:
@@ -99,9 +112,29 @@ def _find(folder: Path) -> Iterator[str]:
         logger.info("%s: %d files are not images and were left out: %s", folder, left_out.total(), kinds)
 
 
-def _number_classes(paths: Sequence[str]) -> dict[str, int] | None:
-    """Number the sub-folders of the root in the sorted order of their names; None if they are not classes."""
-    names = sorted({path.split("/")[0] for path in paths})
-    if len(names) < 2 or not all("/" in path for path in paths):
-        return None
-    return {name: number for number, name in enumerate(names)}
+def _shuffle(paths: Sequence[str], seed: int) -> list[str]:
+    return [paths[i] for i in np.random.default_rng([seed, len(paths)]).permutation(len(paths))]
+
+
+def _find_parts(paths: Sequence[str]) -> tuple[str, str] | None:
+    """Return the sub-folders of the root that are the training part and the test part; None if it has none."""
+    names = {path.partition("/")[0] for path in paths}
+    tests = [name for name in TEST_PARTS if name in names]
+    return (TRAIN_PART, tests[0]) if tests and TRAIN_PART in names and names <= {TRAIN_PART, *TEST_PARTS} else None
+
+
+def _find_classes(paths: Sequence[str], depth: int) -> tuple[dict[str, str], str]:
+    """Map each path to the name of its class, the folder at this depth.
+
+    Returns:
+        The names, and the reason why they are not classes, or "".
+    """
+    folders = {path: path.split("/")[depth:-1] for path in paths}
+    outside = next((path for path, inside in folders.items() if not inside), None)
+    class_of = {path: inside[0] for path, inside in folders.items() if inside}
+    if not class_of:
+        return {}, "classes are sub-folders, and it has none"
+    if outside is not None:
+        return {}, f"classes are sub-folders, and {outside!r} is not in one"
+    only, *others = set(class_of.values())
+    return class_of, "" if others else f"all images are in one sub-folder, {only!r}"

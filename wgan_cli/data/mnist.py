@@ -18,7 +18,9 @@ from wgan_cli.settings import Seed
 logger = logging.getLogger(__name__)
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-CLASSES = 10  # in each of the three
+DIGITS = tuple("0123456789")
+CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+LETTERS = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")  # one for each row of hiragana
 
 
 def mnist(
@@ -28,30 +30,26 @@ def mnist(
 
     Its files are in MNIST/raw under ``root``.
     """
-    return _load("MNIST", root, image_size, channels, limit, seed)
+    return _load("MNIST", DIGITS, root, image_size, channels, limit, seed)
 
 
 def fashion_mnist(
     root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load Fashion-MNIST, which has as many pictures of clothes. Its files are in FashionMNIST/raw under ``root``.
-
-    The classes are T-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
-    """
-    return _load("FashionMNIST", root, image_size, channels, limit, seed)
+    """Load Fashion-MNIST, which has as many pictures of clothes. Its files are in FashionMNIST/raw under ``root``."""
+    return _load("FashionMNIST", CLOTHES, root, image_size, channels, limit, seed)
 
 
 def kmnist(
     root: str = "data", image_size: ImageSize = 28, channels: Channels = 1, limit: Limit = None, seed: Seed = 0
 ) -> Dataset:
-    """Load Kuzushiji-MNIST, which has as many handwritten letters. Its files are in KMNIST/raw under ``root``.
-
-    The classes are ten letters, one for each row of hiragana: o, ki, su, tsu, na, ha, ma, ya, re, wo.
-    """
-    return _load("KMNIST", root, image_size, channels, limit, seed)
+    """Load Kuzushiji-MNIST, which has as many handwritten letters. Its files are in KMNIST/raw under ``root``."""
+    return _load("KMNIST", LETTERS, root, image_size, channels, limit, seed)
 
 
-def _load(kind: str, root: str, image_size: int, channels: int, limit: int | None, seed: int) -> Dataset:
+def _load(
+    kind: str, class_names: tuple[str, ...], root: str, image_size: int, channels: int, limit: int | None, seed: int
+) -> Dataset:
     """Load one of torchvision's datasets in MNIST's format. ``kind`` names its class and its folder."""
     raw = parse_path(root) / kind / "raw"
     missing = [name for name in FILES if not (raw / name).is_file()]
@@ -65,7 +63,7 @@ def _load(kind: str, root: str, image_size: int, channels: int, limit: int | Non
         resize_images(test[test_kept], image_size, channels),
         train_labels[train_kept],
         test_labels[test_kept],
-        CLASSES,
+        class_names,
     )
 
 
@@ -99,7 +97,7 @@ def _read(raw: Path, part: str) -> tuple[Tensor, Tensor]:
 
     images = _parse(read_image_file, raw / f"{part}-images-idx3-ubyte")
     labels = _parse(read_label_file, raw / f"{part}-labels-idx1-ubyte")
-    if len(images) != len(labels) or not len(images) or images.shape[1:] != (28, 28) or labels.max() >= CLASSES:
+    if len(images) != len(labels) or not len(images) or images.shape[1:] != (28, 28) or labels.max() >= len(DIGITS):
         found = f"{len(images)} images of {images.shape[1]}×{images.shape[2]} and {len(labels)} labels"
         raise InputError(f"the {part} files in {raw} do not fit together: {found}")
     return images.unsqueeze(1), labels

@@ -26,10 +26,12 @@ class Generator(nn.Module):
     Attributes:
         latent_dim: Dimensions of a latent.
         num_classes: The number of classes that it was built for, or None.
+        class_names: Their names, in a generator that was trained or loaded.
     """
 
     latent_dim: int
     num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
 
 
 class Critic(nn.Module):

@@ -31,7 +31,7 @@ from wgan_cli.training.state import require_count
 
 log = logging.getLogger(__name__)
 
-FORMAT = "wgan-cli 4"
+FORMAT = "wgan-cli 5"
 NOT_OURS, NOT_COMPLETE = "is not a checkpoint of wgan-train", "is not a complete checkpoint"
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from wgan_cli.data.dataset import DataSpec
-from wgan_cli.errors import InputError
+from wgan_cli.errors import InputError, list_names
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.settings import Settings
 from wgan_cli.training.schedule import CriticSchedule
@@ -108,7 +108,7 @@ def _describe_data(settings: Settings, data: DataSpec) -> str:
     text = f"{settings.dataset['name']}, {data.count:,} for training, {shape}, batches of {batches}"
     if settings.dataset.get("flip"):
         text += ", flipped at random"
-    return f"{text}, {data.num_classes} classes" if data.num_classes else text
+    return f"{text}, {data.num_classes} classes ({list_names(data.class_names)})" if data.class_names else text
 
 
 def _describe_schedule(schedule: CriticSchedule) -> str:

@@ -19,7 +19,7 @@ from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.measures import Measure, TrainingMeans
 from wgan_cli.run.recorder import Recorder, minutes_since
 from wgan_cli.run.trackers import CsvTracker
-from wgan_cli.sampling.pictures import make_grid, save_png
+from wgan_cli.sampling.pictures import save_png
 from wgan_cli.settings import Settings
 from wgan_cli.signals import heed_signals
 from wgan_cli.training.loop import Algorithm, train
@@ -40,7 +40,7 @@ class Run:
         algorithm: How the state is trained.
         cadence: When outputs are due.
         data: The samples that it is trained on.
-        real: Some of them to show, uint8, (at most 64, channels, height, width).
+        real: A grid of some of them, uint8, (channels, H, W).
         plan: What the run will do, in a few lines.
     """
 
@@ -79,7 +79,7 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     with heed_signals() as request, _show_progress(run) as bar:
         recorder = Recorder(run.settings, run.cadence, run.data, folder, bar, measures, trackers, run.state)
         folder.film.parent.mkdir(exist_ok=True)
-        save_png(make_grid(run.real), folder.sample("real"))
+        save_png(run.real, folder.sample("real"))
 
         def record(state: TrainingState) -> bool:
             nonlocal ending

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.networks.players import Generator
-from wgan_cli.sampling.pictures import make_grid, to_bytes
+from wgan_cli.sampling.pictures import make_class_grid, make_grid, to_bytes
 from wgan_cli.training.streams import derive_seed
 
 CHUNK = 64
@@ -131,7 +131,29 @@ def draw_grid(generator: Generator, seed: int) -> Tensor:
     Returns:
         uint8, (channels, H, W).
     """
-    rows = range(min(generator.num_classes or 0, GRID_CLASSES))
-    count = len(rows) * GRID_COLUMNS or GRID_IMAGES
-    images = draw(generator, draw_latents(seed, count, generator.latent_dim), cycle(rows, count))
-    return make_grid(to_bytes(images), rows=len(rows) or None)
+    classes = list(enumerate(generator.class_names[:GRID_CLASSES]))
+    count = len(classes) * GRID_COLUMNS or GRID_IMAGES
+    latents = draw_latents(seed, count, generator.latent_dim)
+    images = to_bytes(draw(generator, latents, cycle(range(len(classes)), count)))
+    return make_class_grid(images, classes) if classes else make_grid(images)
+
+
+def arrange_real(samples: Tensor, labels: Tensor | None, class_names: Sequence[str] | None) -> Tensor:
+    """Arrange real images like the generated ones in :func:`draw_grid`.
+
+    Args:
+        samples: uint8, (N, channels, height, width).
+        labels: int64, (N,), if training uses classes.
+        class_names: Their names.
+
+    Returns:
+        uint8, (channels, H, W). The place of an image that a class lacks is black.
+    """
+    if labels is None or class_names is None:
+        return make_grid(samples[:GRID_IMAGES])
+    classes = list(enumerate(class_names[:GRID_CLASSES]))
+    images = samples.new_zeros(GRID_COLUMNS, len(classes), *samples.shape[1:])
+    for number, _ in classes:
+        chosen = (labels == number).nonzero()[:GRID_COLUMNS, 0]
+        images[: len(chosen), number] = samples[chosen]
+    return make_class_grid(images.flatten(0, 1), classes)

@@ -1,5 +1,6 @@
 """The inputs that a user chooses: latents from a file, and classes."""
 
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,18 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wgan_cli.errors import InputError
+from wgan_cli.errors import InputError, list_names, suggest
 from wgan_cli.networks.players import Batch
 
 Array = np.ndarray[Any, Any]
 
 
-def select_classes(chosen: Sequence[int] | None, num_classes: int | None, most: int | None = None) -> list[int]:
-    """Return the classes to show.
+def select_classes(
+    chosen: Sequence[int | str] | None, class_names: Sequence[str], most: int | None = None
+) -> list[int]:
+    """Return the numbers of the classes to show.
 
     Args:
-        chosen: The user's choice, or None.
-        num_classes: The number of classes that the generator has, or None.
+        chosen: The names of the user's choice, or numbers if no class has such a name; None for no choice.
+        class_names: The names of the generator's classes.
         most: How many to show if the user did not choose; None: all.
 
     Returns:
@@ -30,12 +33,22 @@ def select_classes(chosen: Sequence[int] | None, num_classes: int | None, most: 
         InputError: If the generator has no classes, or does not have the chosen ones.
     """
     if chosen is None:
-        return list(range(num_classes or 0))[:most]
-    if num_classes is None:
+        return list(range(len(class_names)))[:most]
+    if not class_names:
         raise InputError("this generator was trained without classes; train one with dataset.conditional=true")
-    if not chosen or max(chosen) >= num_classes:
-        raise InputError(f"must be one or more whole numbers from 0 to {num_classes - 1}")
-    return list(chosen)
+    numbers: dict[int | str, int] = {number: number for number in range(len(class_names))}
+    numbers |= {_as_number(name): number for number, name in enumerate(class_names)}
+    unknown = [each for each in chosen if each not in numbers]
+    if unknown or not chosen:
+        hint = suggest(str(unknown[0]), class_names) if unknown else ""
+        last = len(class_names) - 1
+        raise InputError(f"must be one or more of {list_names(class_names)}, or of the numbers 0 to {last}{hint}")
+    return [numbers[each] for each in chosen]
+
+
+def _as_number(name: str) -> int | str:
+    """Return the number that Hydra makes of a class name such as 7, or the name."""
+    return int(name) if re.fullmatch("0|[1-9][0-9]*", name) else name
 
 
 def read_latents(path: Path, latent_dim: int, num_classes: int | None) -> Batch:

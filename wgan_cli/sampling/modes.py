@@ -5,6 +5,7 @@ All of them take ``inputs``, the latents, float32 (N, latent_dim), and their cla
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wgan_cli.errors import InputError
+from wgan_cli.errors import InputError, list_names
 from wgan_cli.files import atomic_write
 from wgan_cli.networks.players import Batch, Generator
 from wgan_cli.sampling.draw import GRID_CLASSES, cycle, interpolate, render
 from wgan_cli.sampling.output import check_file_name, make_folders
-from wgan_cli.sampling.pictures import make_grid, save_gif, save_png, to_bytes, to_picture
+from wgan_cli.sampling.pictures import make_class_grid, make_grid, save_gif, save_png, to_bytes, to_picture
 
 # The default of ``out``, and how many classes are shown if the user does not choose; None: all.
 MODES: dict[str, tuple[str, int | None]] = {
@@ -46,15 +47,17 @@ def write_grid(generator: Generator, inputs: Batch, out: Path, rows: Sequence[in
     check_file_name(out, ".png")
     images = _draw_bytes(generator, inputs)
     replaced = make_folders(out)
-    save_png(make_grid(images, rows=min(len(rows), len(images)) or None), out)
+    classes = [(number, generator.class_names[number]) for number in rows[: len(images)]]
+    save_png(make_class_grid(images, classes) if classes else make_grid(images), out)
+    sentence = f"wrote a grid of {len(images):,} images to {out}{replaced}"
     num_classes = generator.num_classes or 0
     shortened = num_classes > GRID_CLASSES and list(rows) == list(range(GRID_CLASSES))
-    part = f" of the first {GRID_CLASSES} of {num_classes} classes" if shortened else ""
-    return f"wrote a grid of {len(images):,} images{part} to {out}{replaced}"
+    part = f", the first {GRID_CLASSES} of {num_classes} classes" if shortened else ""
+    return f"{sentence}; its rows are {list_names([name for _, name in classes])}{part}" if classes else sentence
 
 
 def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
-    """Write a folder of numbered PNGs. It appears when all of them are written."""
+    """Write a folder of PNGs, named by their number and class. It appears when all of them are written."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("already exists; choose a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ def write_images(generator: Generator, inputs: Batch, out: Path) -> str:
         partial.mkdir()
         images = (image for chunk in render(generator, *inputs) for image in to_bytes(chunk))
         for index, image in enumerate(images):
-            save_png(image, partial / f"{index:0{digits}d}.png")
+            save_png(image, partial / f"{index:0{digits}d}{_name_class(generator, inputs.classes, index)}.png")
         partial.replace(out)  # fails if another process has written there meanwhile
     return f"wrote {count:,} images to {out}{os.sep}"
 
@@ -124,14 +127,19 @@ def write_interpolation(
     save_png(make_grid(torch.cat(ways), columns=frames), strip)
     together = [make_grid(images, rows=1) if len(ways) > 1 else images[0] for images in torch.stack(ways, 1)]
     save_gif([_enlarge(to_picture(frame)) for frame in together], film, FRAME_MILLISECONDS)
-    plural = "es" if len(classes) > 1 else ""
-    shown = f" in class{plural} {', '.join(map(str, classes))}" if classes else ""
+    names = [generator.class_names[number] for number in classes]
+    shown = f" in class{'es' if names[1:] else ''} {list_names(names)}" if names else ""
     return f"wrote a path of {len(path):,} images through {count} latents{shown} to {strip} and {film}{replaced}"
 
 
 def _draw_bytes(generator: Generator, inputs: Batch) -> Tensor:
     """Draw images as uint8 (N, channels, height, width); one chunk at a time, as floats take four times the memory."""
     return torch.cat([to_bytes(chunk) for chunk in render(generator, *inputs)])
+
+
+def _name_class(generator: Generator, classes: Tensor | None, index: int) -> str:
+    """Return the end of an image's file name: its class, without characters that mean something in a path."""
+    return "" if classes is None else "_" + re.sub(r"[^-\w]", "_", generator.class_names[int(classes[index])])
 
 
 def _enlarge(frame: Image.Image) -> Image.Image:

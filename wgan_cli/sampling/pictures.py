@@ -1,17 +1,19 @@
 """Images as bytes, grids, PNG files and GIF files."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from wgan_cli.files import atomic_write
 
 PADDING = 2
+LABEL_SIZE, LABEL_LENGTH = 14, 16  # of a class name beside a grid: pixels high, and characters
 FORMATS = ("PNG",)  # in the folder of a stranger, other files could reach a PostScript interpreter
 
 
@@ -52,6 +54,35 @@ def make_grid(images: Tensor, columns: int | None = None, rows: int | None = Non
         top, left = row * down + PADDING, column * across + PADDING
         canvas[:, top : top + height, left : left + width] = image
     return canvas
+
+
+def make_class_grid(images: Tensor, classes: Sequence[tuple[int, str]]) -> Tensor:
+    """Arrange images in a grid with a row for each class, and its name beside it.
+
+    Args:
+        images: uint8, (N, channels, height, width), N ≥ 1. Image k is of class k mod the number of classes.
+        classes: Their numbers and names. The number is shown where the name cannot be written in ASCII.
+
+    Returns:
+        uint8, (channels, H, W).
+    """
+    grid = make_grid(images, rows=len(classes))
+    down = PADDING + images.shape[2]
+    font = ImageFont.load_default(min(LABEL_SIZE, down))
+    labels = [_to_ascii(name)[:LABEL_LENGTH] or str(number) for number, name in classes]
+    width = max(round(font.getlength(label)) for label in labels) + 2 * PADDING
+    margin = Image.new("L", (width, grid.shape[1]))
+    for row, label in enumerate(labels):
+        middle = PADDING + row * down + images.shape[2] // 2
+        ImageDraw.Draw(margin).text((width - PADDING, middle), label, fill=255, font=font, anchor="rm")
+    column = torch.from_numpy(np.array(margin)).expand(len(grid), -1, -1)
+    return torch.cat([column, grid], 2)
+
+
+def _to_ascii(name: str) -> str:
+    """Return a name without accents, or nothing if that is not ASCII. The embedded font has no other letters."""
+    plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    return plain if plain.isascii() and plain.isprintable() else ""
 
 
 def to_picture(image: Tensor) -> Image.Image:
