@@ -25,7 +25,7 @@ ALLOWED = {
         "sampling", "settings", "signals", "training",
     },
     "run": {"data", "errors", "files", "parameters", "sampling", "settings", "signals", "training"},
-    "sampling": {"errors", "files", "networks.players", "training"},
+    "sampling": {"devices", "errors", "files", "networks.players", "training"},
     "training": {"constraints", "losses", "networks.players"},
     "constraints": {"networks.players", "parameters"},
     "losses": {"parameters"},

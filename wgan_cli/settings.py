@@ -138,7 +138,7 @@ class SampleSettings:
 
     checkpoint: str
     mode: Literal["grid", "images", "interpolation", "npz"]
-    num_images: Annotated[int, Range(1, 10_000_000)] | None
+    num_images: Count | None
     seed: Seed
     classes: tuple[int | str, ...] | None
     truncation: Annotated[float, Range(0.01)] | None

@@ -18,6 +18,7 @@ from wgan_cli.sampling.draw import (
     interpolate,
     render,
     slerp,
+    take_from,
 )
 from wgan_cli.sampling.pictures import make_grid
 
@@ -125,7 +126,7 @@ def test_chunks_are_padded() -> None:
     generator, seen = TinyGenerator(3), list[tuple[Tensor, Tensor]]()
     generator.register_forward_pre_hook(lambda _, arguments: seen.append(arguments))
     latents, classes = draw_latents(0, CHUNK + 3, 5), cycle([2, 1], CHUNK + 3)
-    chunks = list(render(generator, latents, classes))
+    chunks = list(render(generator, take_from(latents, classes)))
     assert [tuple(chunk.shape) for chunk in chunks] == [(64, 1, 9, 9), (3, 1, 9, 9)]
     assert [len(each) for each, _ in seen] == [len(each) for _, each in seen] == [CHUNK] * 2
     for index, given in enumerate((latents, classes)):
@@ -160,7 +161,7 @@ def test_drawing_uses_eval_mode_and_float32_and_leaves_no_trace(training: bool) 
     generator.train(training)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(draw(generator, latents), expected)
-    chunks = render(generator, latents)
+    chunks = render(generator, take_from(latents))
     next(chunks)
     chunks.close()  # type: ignore[attr-defined] # it is abandoned
     assert all(module.training is training for module in generator.modules())

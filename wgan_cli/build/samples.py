@@ -1,15 +1,14 @@
 """Turns the settings of ``wgan-sample`` into latents, classes and files."""
 
+from collections.abc import Sequence
 from pathlib import Path
-
-from torch import Tensor
 
 from wgan_cli.build.restore import load_generator
 from wgan_cli.errors import SettingError, blame, report_failures
 from wgan_cli.files import atomic_write, parse_path
 from wgan_cli.networks.players import Batch, Generator
 from wgan_cli.sampling import modes
-from wgan_cli.sampling.draw import GRID_COLUMNS, GRID_IMAGES, cycle, derive_latent_seeds, draw_latents
+from wgan_cli.sampling.draw import GRID_COLUMNS, GRID_IMAGES, Inputs, cycle, draw_latents, take_from
 from wgan_cli.sampling.export import SUFFIXES, export_generator
 from wgan_cli.sampling.inputs import read_latents, select_classes
 from wgan_cli.sampling.output import check_file_name, make_folders
@@ -34,18 +33,17 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
     out = _parse_out(settings.out, default)
     with blame("classes", settings.classes):
         cycled = select_classes(settings.classes, generator.class_names, most_classes)
-    classes: Tensor | None = None
     if settings.latents is None:
         usual = len(cycled) * GRID_COLUMNS if settings.mode == "grid" and cycled else GRID_IMAGES
         count = settings.stops if settings.mode == "interpolation" else settings.num_images or usual
-        latents = draw_latents(settings.seed, count, generator.latent_dim, settings.truncation)
+        inputs = _draw_inputs(generator, settings, cycled, count)
     else:
         latents, classes = _read_inputs(generator, settings)
-    if classes is None:
-        classes = cycle(cycled, len(latents))
-    else:
-        cycled = []
-    inputs = Batch(latents, classes)
+        if classes is None:
+            classes = cycle(cycled, len(latents))
+        else:
+            cycled = []
+        inputs = take_from(latents, classes)
     with blame("out", out):
         match settings.mode:
             case "grid":
@@ -53,10 +51,18 @@ def write_samples(generator: Generator, settings: SampleSettings) -> str:
             case "images":
                 return modes.write_images(generator, inputs, out)
             case "npz":
-                seeds = derive_latent_seeds(settings.seed, len(latents)) if settings.latents is None else []
-                return modes.write_npz(generator, inputs, out, seeds)
+                return modes.write_npz(generator, inputs, out, settings.seed if settings.latents is None else None)
             case "interpolation":
-                return modes.write_interpolation(generator, inputs, out, cycled, settings.num_images)
+                stops = inputs.make(0, inputs.count)
+                return modes.write_interpolation(generator, stops, out, cycled, settings.num_images)
+
+
+def _draw_inputs(generator: Generator, settings: SampleSettings, cycled: Sequence[int], count: int) -> Inputs:
+    def make(first: int, count: int) -> Batch:
+        latents = draw_latents(settings.seed, count, generator.latent_dim, settings.truncation, first)
+        return Batch(latents, cycle(cycled, count, first))
+
+    return Inputs(count, make)
 
 
 def _read_inputs(generator: Generator, settings: SampleSettings) -> Batch:

@@ -1,12 +1,13 @@
 """Drawing samples from a generator. Sample k depends only on the weights, the seed, its class and k."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from wgan_cli.networks.players import Generator
+from wgan_cli.networks.players import Batch, Generator
 from wgan_cli.sampling.pictures import make_class_grid, make_grid, to_bytes
 from wgan_cli.training.streams import derive_seed
 
@@ -15,13 +16,31 @@ GRID_IMAGES = 64  # in a grid without classes
 GRID_CLASSES, GRID_COLUMNS = 16, 8  # a grid with classes has at most 16 rows, one for each class, of 8 images
 
 
-def derive_latent_seeds(seed: int, count: int) -> list[int]:
-    """Return the seeds of the latents of samples 0 to ``count - 1``."""
-    return [derive_seed(seed, "sample latents", index) for index in range(count)]
+@dataclass(frozen=True)
+class Inputs:
+    """The latents and classes of any number of samples, made in chunks as they are needed.
+
+    Attributes:
+        count: The number of samples.
+        make: Maps the first of some samples and their number to their latents, float32 (N, latent_dim), and their
+            classes, int64 (N,) or None.
+    """
+
+    count: int
+    make: Callable[[int, int], Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Return the chunks that :func:`render` takes."""
+        return (self.make(first, min(CHUNK, self.count - first)) for first in range(0, self.count, CHUNK))
 
 
-def draw_latents(seed: int, count: int, latent_dim: int, truncation: float | None = None) -> Tensor:
-    """Draw the latents of samples 0 to ``count - 1`` on the CPU, each from its own seed.
+def derive_latent_seeds(seed: int, count: int, first: int = 0) -> list[int]:
+    """Return the seeds of the latents of samples ``first`` to ``first + count - 1``."""
+    return [derive_seed(seed, "sample latents", index) for index in range(first, first + count)]
+
+
+def draw_latents(seed: int, count: int, latent_dim: int, truncation: float | None = None, first: int = 0) -> Tensor:
+    """Draw the latents of samples ``first`` to ``first + count - 1`` on the CPU, each from its own seed.
 
     Args:
         seed: The seed that the others are derived from.
@@ -29,13 +48,14 @@ def draw_latents(seed: int, count: int, latent_dim: int, truncation: float | Non
         latent_dim: Dimensions of a latent.
         truncation: Components outside ± this, above 0, are drawn again until they are inside; None keeps all. Smaller
             values give more typical and less varied samples.
+        first: The number of the first sample.
 
     Returns:
         float32, (count, latent_dim).
 
     Source: for the truncation, Brock et al. 2019, "Large Scale GAN Training", section 3.1.
     """
-    return torch.stack([_draw_latent(each, latent_dim, truncation) for each in derive_latent_seeds(seed, count)])
+    return torch.stack([_draw_latent(each, latent_dim, truncation) for each in derive_latent_seeds(seed, count, first)])
 
 
 def _draw_latent(seed: int, latent_dim: int, truncation: float | None) -> Tensor:
@@ -84,29 +104,27 @@ def interpolate(stops: Tensor, frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def render(generator: Generator, latents: Tensor, classes: Tensor | None = None) -> Iterator[Tensor]:
-    """Generate samples in chunks of 64.
+def render(generator: Generator, chunks: Iterable[Batch]) -> Iterator[Tensor]:
+    """Generate samples in chunks.
 
     The last bits of a sample depend on the batch size and on its place in the batch. So every chunk is padded to 64,
     and sample k is always at place k mod 64.
 
     Args:
         generator: Used in eval mode and in float32, and returned to its mode.
-        latents: float32, (N, latent_dim).
-        classes: int64, (N,), if the generator has classes.
+        chunks: Latents and classes, of 64 samples each but the last, which may have fewer.
 
     Yields:
-        float32, (at most 64, ...) in the shape of a sample, on the generator's device.
+        For each chunk, float32 (N, ...) in the shape of a sample, on the generator's device.
     """
     device = next(generator.parameters()).device
     training = generator.training
     generator.eval()
     try:
-        for start in range(0, len(latents), CHUNK):
-            chunk = [None if each is None else _pad(each[start : start + CHUNK]) for each in (latents, classes)]
+        for chunk in chunks:
             with torch.autocast(device.type, enabled=False):
-                samples = generator(*(None if each is None else each.to(device) for each in chunk))
-            yield samples[: len(latents) - start]
+                samples = generator(*(None if each is None else _pad(each).to(device) for each in chunk))
+            yield samples[: len(chunk.samples)]
     finally:
         generator.train(training)
 
@@ -117,12 +135,23 @@ def _pad(part: Tensor) -> Tensor:
 
 def draw(generator: Generator, latents: Tensor, classes: Tensor | None = None) -> Tensor:
     """Generate samples as :func:`render` does, all at once: float32, (N, ...) in the shape of a sample."""
-    return torch.cat(list(render(generator, latents, classes)))
+    return torch.cat(list(render(generator, take_from(latents, classes))))
 
 
-def cycle(classes: Sequence[int], count: int) -> Tensor | None:
-    """Repeat classes in order until there are ``count``: int64, (count,). Without classes, return None."""
-    return torch.tensor([classes[index % len(classes)] for index in range(count)]) if classes else None
+def take_from(latents: Tensor, classes: Tensor | None = None) -> Inputs:
+    """Return inputs that are in memory: latents, float32 (N, latent_dim), and classes, int64 (N,) or None."""
+
+    def make(first: int, count: int) -> Batch:
+        part = slice(first, first + count)
+        return Batch(latents[part], None if classes is None else classes[part])
+
+    return Inputs(len(latents), make)
+
+
+def cycle(classes: Sequence[int], count: int, first: int = 0) -> Tensor | None:
+    """Repeat classes in order, and return those of ``count`` samples: int64, (count,). Without classes, return None."""
+    chosen = [classes[index % len(classes)] for index in range(first, first + count)] if classes else []
+    return torch.tensor(chosen) if classes else None
 
 
 def draw_grid(generator: Generator, seed: int) -> Tensor:
