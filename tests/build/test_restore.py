@@ -97,7 +97,7 @@ def test_a_hostile_generator_is_refused(name: str, trained: tuple[Run, RunFolder
 def test_a_run_is_resumed_from_its_checkpoint_alone(trained: tuple[Run, RunFolder]) -> None:
     run, folder = trained
     other = settings(epochs=9, batch_size=2, seed=77, generator={"name": "dcgan"}, max_minutes=3.0)
-    resumed, file = resume_run(folder, other, ["resume", "epochs", "max_minutes"])
+    resumed, file = resume_run(folder.path, other, ["resume", "epochs", "max_minutes"])
     assert file == folder.last_checkpoint
     assert bits(resumed.state) == bits(run.state)
     assert resumed.settings == replace(run.settings, epochs=9, max_minutes=3.0, resume=str(folder.path))
@@ -116,7 +116,7 @@ def test_a_resumed_convolutional_run_has_the_same_bits(optimizer: str, constrain
     train_for(run.state, run.algorithm, 5)
     folder = RunFolder(tmp_path)
     save_run(run, folder.last_checkpoint)
-    resumed, _ = resume_run(folder, chosen, [])
+    resumed, _ = resume_run(folder.path, chosen, [])
     for used in (resumed.state.generator_optimizer, resumed.state.critic_optimizer):
         for parameter in used.param_groups[0]["params"]:
             slots = [slot for slot in used.state[parameter].values() if slot.dim()]
@@ -139,7 +139,7 @@ def test_settings_that_a_resumed_run_may_change(key: str, value: Any, trained: t
     _, folder = trained
     top, _, leaf = key.partition(".")
     given = {**value, **({"every": 7} if leaf == "keep" else {})} if leaf else value  # a key that is not given
-    resumed, _ = resume_run(folder, settings(**{top: given}), [key])
+    resumed, _ = resume_run(folder.path, settings(**{top: given}), [key])
     assert getattr(resumed.settings, top) == getattr(settings(**{top: value}), top)
 
 
@@ -147,7 +147,7 @@ def test_settings_that_a_resumed_run_may_change(key: str, value: Any, trained: t
 def test_settings_that_it_may_not_change(key: str, trained: tuple[Run, RunFolder]) -> None:
     _, folder = trained
     with pytest.raises(SettingError, match=rf"resume=.*a resumed run cannot change {key}; it can change epochs"):
-        resume_run(folder, settings(), ["epochs", key])
+        resume_run(folder.path, settings(), ["epochs", key])
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_hostile_run_is_refused(change: Change, message: str, trained: tuple[R
     run, folder = trained
     save_checkpoint(folder.last_checkpoint, change(make_checkpoint(run)))
     with pytest.raises(InputError, match=message):
-        resume_run(folder, settings(), [])
+        resume_run(folder.path, settings(), [])
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,6 @@ def test_data_that_was_moved(
     save_checkpoint(folder.last_checkpoint, set_config(dataset=dataset)(make_checkpoint(run)))
     message = rf"^dataset\.root={root or 'null'}: no such folder as {root}{hint}"
     with pytest.raises(InputError, match=message) as refused:
-        resume_run(folder, settings(), [])
+        resume_run(folder.path, settings(), [])
     assert ("relative" in str(refused.value)) == bool(hint)
     assert str(refused.value).endswith("; if the images have moved, add dataset.root=FOLDER")

@@ -29,6 +29,21 @@ def test_more_epochs(runs: FinishedRuns, tmp_path: Path) -> None:
     assert "finished after step 2" in (moved / "wgan-train.log").read_text()  # the log of the first part is kept
 
 
+def test_a_branch(runs: FinishedRuns, tmp_path: Path) -> None:
+    """A checkpoint continues in a new folder, with its history; the earlier run may be read-only and trained longer."""
+    whole = runs["whole"]
+    before = tree(whole)
+    run("wgan-train", f"resume={whole}/checkpoints/epoch_0001.safetensors", "out=branch", cwd=tmp_path)
+    found, expected = results(tmp_path / "branch"), results(whole)
+    assert found == {name: content for name, content in expected.items() if "checkpoints/epoch_0001" not in name}
+    again = refuse("wgan-train", f"resume={whole}", "out=branch", "epochs=3", cwd=tmp_path)
+    assert again == "wgan-train: out=branch: contains a run; continue it with resume=branch\n"
+    run("wgan-train", f"resume={whole}", "out=longer", "epochs=3", cwd=tmp_path)
+    run("wgan-train", "resume=branch", "epochs=3", cwd=tmp_path)
+    assert (tmp_path / "branch/metrics.csv").read_text() == (tmp_path / "longer/metrics.csv").read_text()
+    assert tree(whole) == before
+
+
 def test_max_minutes(runs: FinishedRuns, tiny: tuple[str, ...], tmp_path: Path) -> None:
     """With no time at all a run stops after its first update, in the middle of a step and of an epoch."""
     said = run("wgan-train", *tiny, "max_minutes=1e-9", "out=run", cwd=tmp_path).out

@@ -1,8 +1,10 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from tests.commands import tree
 from wgan_cli.errors import InputError
@@ -61,6 +63,27 @@ def test_only_one_process_writes_to_a_folder(tmp_path: Path) -> None:
     for _ in range(2):
         with folder.reopen():
             pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO])
+def test_a_file_system_without_locks_is_used_with_a_warning(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def acquire(_: FileLock) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    start(tmp_path / "run")
+    assert f"{tmp_path}/run is on a file system without locks" in caplog.text
+
+
+def test_an_error_of_the_lock_file_is_not_taken_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(_: FileLock) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(OSError, match="No space left"):
+        start(tmp_path / "run")
 
 
 def test_half_written_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:

@@ -43,8 +43,11 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
         return
     if settings.resume != "auto":
         with blame("resume", settings.resume):
-            folder = RunFolder(parse_path(settings.resume))
-        resume(settings, folder, keys)
+            path = parse_path(settings.resume)
+        if "out" in keys and not is_job:
+            branch(settings, path, RunFolder(out), words, [key for key in keys if key != "out"])
+        else:
+            resume(settings, RunFolder(path), keys)
         return
     earlier = list(find_earlier_runs(root, settings, out))
     for folder, finished in earlier:
@@ -79,13 +82,27 @@ def resume(settings: Settings, folder: RunFolder, keys: Sequence[str]) -> None:
             if not settings.dry_run:
                 stack.enter_context(folder.reopen())
             with report_failures(list_memory_settings(settings)):
-                run, newest = resume_run(folder, settings, keys)
+                run, newest = resume_run(folder.path, settings, keys)
                 if not settings.dry_run:
                     if newest != folder.last_checkpoint:
                         link_checkpoint(newest, folder.last_checkpoint)
                     folder.keep_epochs(run.settings.checkpoint.keep)
         if is_ready(run, folder, "resume"):
             stack.enter_context(heed_signals())
+            train_to_end(run, folder)
+
+
+def branch(settings: Settings, path: Path, folder: RunFolder, words: Sequence[str], keys: Sequence[str]) -> None:
+    """Train the rest of an earlier run in a new folder, from a checkpoint file or the newest in a folder."""
+    with ExitStack() as stack:
+        with blame("resume", path), report_failures(list_memory_settings(settings)):
+            run, checkpoint = resume_run(path, settings, keys)
+        if is_ready(run, folder, "out"):
+            with blame("out", folder.path):
+                stack.enter_context(heed_signals())
+                stack.enter_context(folder.create(asdict(run.settings), words))
+                link_checkpoint(checkpoint, folder.last_checkpoint)
+                folder.copy_history(RunFolder(checkpoint.parent.parent), run.cadence.epochs_done(run.state.position))
             train_to_end(run, folder)
 
 

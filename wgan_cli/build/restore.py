@@ -23,11 +23,11 @@ from wgan_cli.settings import CHANGEABLE, OF_THIS_PROCESS, Settings, require_cha
 from wgan_cli.training.state import load_weights, require_weights, take
 
 
-def resume_run(folder: RunFolder, changed: Settings, given: Sequence[str]) -> tuple[Run, Path]:
-    """Build the run that continues from the newest checkpoint in a folder.
+def resume_run(path: Path, changed: Settings, given: Sequence[str]) -> tuple[Run, Path]:
+    """Build the run that continues from a checkpoint.
 
     Args:
-        folder: The folder of a run.
+        path: A checkpoint file, or the folder of a run, whose newest intact checkpoint is used.
         changed: The settings of the command line. Only changeable ones are used.
         given: The keys on the command line.
 
@@ -38,12 +38,12 @@ def resume_run(folder: RunFolder, changed: Settings, given: Sequence[str]) -> tu
         InputError: If no checkpoint can be used, or a given key may not change.
         OSError: If the folder cannot be read.
     """
-    require_changeable(folder.path, given)
-    file, checkpoint = find_checkpoint(folder.path)
+    require_changeable(path, given)
+    file, checkpoint = find_checkpoint(path)
     config = dict(checkpoint.config)
     for key in given:
         _copy_setting(asdict(changed), config, key.split("."))
-    this_process = {key: getattr(changed, key) for key in OF_THIS_PROCESS} | {"resume": str(folder.path)}
+    this_process = {key: getattr(changed, key) for key in OF_THIS_PROCESS} | {"resume": str(path)}
     own: tuple[str, ...] = tuple(given)  # the keys whose errors are about this command line or this machine
     try:
         settings = replace(bind(Settings, config), **this_process)

@@ -47,7 +47,7 @@ def _prepare_resuming(line: CommandLine) -> CommandLine:
     if folder in (None, "", "auto", "null"):
         return line
     known = {"experiment", *(field.name for field in fields(Settings))}
-    keys = [read_key(word) for word in line.settings]
+    keys = [key for word in line.settings if (key := read_key(word)) != "out" or line.is_sweep]
     require_changeable(folder, (key for key in keys if key.partition(".")[0] in known))
     if line.flags.cfg == "job":
         raise SettingError("resume", folder, "the settings are in its checkpoint; dry_run=true shows the plan")

@@ -1,7 +1,10 @@
 """The folder of a run, and what it contains."""
 
+import errno
+import logging
 import os
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +16,11 @@ from filelock import FileLock, Timeout
 
 from wgan_cli.errors import InputError, as_typed, make_printable
 from wgan_cli.files import PARTIAL
+
+log = logging.getLogger(__name__)
+
+# The errors of file systems that have no locks, such as some network file systems.
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,8 @@ class RunFolder:
             OSError: If it cannot be written.
         """
         self.require_checkpoints()
+        if not os.access(self.path, os.W_OK):
+            raise InputError("cannot be written; add out=FOLDER to continue in a new folder")
         for place in (self.log, self.metrics, self.timing, self.lock):
             _require_own(place, place.is_file(), "file")
         for place in (self.last_checkpoint.parent, self.film.parent):
@@ -132,7 +142,8 @@ class RunFolder:
             OSError: If the folder cannot be read.
         """
         if not self.path.is_dir():
-            raise InputError("is a file, not the folder of a run" if self.path.exists() else "does not exist")
+            is_file = "is a file, not the folder of a run; add out=FOLDER to continue from it in a new folder"
+            raise InputError(is_file if self.path.exists() else "does not exist")
         if (self.path / "multirun.yaml").exists():
             repeat = f"{as_typed('out', self.path)} resume=auto"
             raise InputError(f"is the folder of a sweep; to resume it, repeat its command with {repeat}")
@@ -140,6 +151,13 @@ class RunFolder:
             if (self.last_checkpoint.parent / "last.pt").exists():
                 raise InputError("contains checkpoints of an older version (*.pt), which this version cannot read")
             raise InputError(f"is not the folder of a run: it has no checkpoints/{self.last_checkpoint.name}")
+
+    def copy_history(self, source: "RunFolder", epochs: int) -> None:
+        """Copy the tables of another run, and its grids of the first ``epochs`` epochs."""
+        grids = [source.sample(f"epoch_{epoch:04d}") for epoch in range(1, epochs + 1)]
+        for path in (source.metrics, source.timing, *grids):
+            if path.is_file():
+                shutil.copyfile(path, self.path / path.relative_to(source.path))
 
     def keep_epochs(self, count: int | None) -> None:
         """Delete all but the newest ``count`` epoch checkpoints; None keeps all."""
@@ -159,13 +177,15 @@ class RunFolder:
             lock.acquire()
         except Timeout:
             raise InputError("another process is writing to it") from None
-        except NotImplementedError as error:
-            raise InputError(f"is on a file system without locks ({error})") from error
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+                raise
+            log.warning("%s is on a file system without locks; no other process may train there", self.path)
         try:
             yield
         except InputError:
             if is_new:  # a refused command leaves nothing
-                self.lock.unlink()
+                self.lock.unlink(missing_ok=True)
             raise
         finally:
             lock.release()
