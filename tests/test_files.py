@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from wgan_cli.errors import InputError
-from wgan_cli.files import atomic_write, parse_path
+from wgan_cli.files import atomic_write, link_latest, parse_path
 
 
 def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path) -> None:
@@ -32,3 +32,18 @@ def test_paths() -> None:
             parse_path(value)
     with pytest.raises(InputError, match="must not be empty"):
         parse_path("")
+
+
+def test_the_link_to_the_newest_folder(tmp_path: Path) -> None:
+    """It leads to a folder below it, replaces an earlier link, and never anything else."""
+    for name in ("a/b", "c"):
+        (tmp_path / name).mkdir(parents=True)
+        link_latest(tmp_path / name, tmp_path)
+        assert (tmp_path / "latest").readlink() == Path(name)
+    link_latest(tmp_path / "a", tmp_path / "c")
+    link_latest(tmp_path, tmp_path)
+    assert not (tmp_path / "c/latest").exists()
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").write_text("mine")
+    link_latest(tmp_path / "c", tmp_path)
+    assert (tmp_path / "latest").read_text() == "mine"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wgan_cli.errors import InputError
@@ -50,3 +50,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)  # still there after a failure, and if both names were links to one file
+
+
+def link_latest(folder: Path, root: Path) -> None:
+    """Make ``latest`` in ``root`` a link to a folder below it, if the file system has links and the name is free."""
+    latest = root / "latest"
+    if root in folder.parents and (latest.is_symlink() or not latest.exists()):
+        with suppress(OSError), atomic_write(latest) as partial:
+            partial.symlink_to(folder.relative_to(root), target_is_directory=True)

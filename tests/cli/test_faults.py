@@ -195,14 +195,14 @@ def test_the_same_command_resumes(runs: FinishedRuns, tiny: tuple[str, ...], tmp
     shutil.copytree(runs["other_seed"], tmp_path / "outputs" / "other")
     said = run("wgan-train", *again, "max_minutes=1e-9", cwd=tmp_path).out
     assert said.startswith("no unfinished run with these settings in outputs; starting a new one\n")
-    (started,) = {path.name for path in (tmp_path / "outputs").iterdir()} - {"other"}
+    (started,) = {path.name for path in (tmp_path / "outputs").iterdir()} - {"other", "latest"}
     assert read_checkpoint(tmp_path / "outputs" / started / "checkpoints/last.safetensors").position.critic_updates == 1
     said = run("wgan-train", *again, cwd=tmp_path).out
     assert said.startswith(f"resuming outputs/{started}, which has these settings\n")
     assert results(tmp_path / "outputs" / started) == results(runs["whole"])
     said = run("wgan-train", *again, "dry_run=true", cwd=tmp_path).out  # it is finished now
     assert said.startswith("no unfinished run with these settings in outputs; starting a new one\n")
-    assert len(list((tmp_path / "outputs").iterdir())) == 2
+    assert len(list((tmp_path / "outputs").iterdir())) == 3  # with the link
 
 
 def test_in_a_fixed_folder_the_same_command_starts_resumes_and_ends(

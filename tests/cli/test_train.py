@@ -49,6 +49,11 @@ def test_the_default_folder(tiny: tuple[str, ...], tmp_path: Path) -> None:
     said = run("wgan-train", *tiny, "max_steps=1", cwd=tmp_path)
     (config,) = tmp_path.glob("outputs/????-??-??/??-??-??-??????/config.yaml")
     assert said.out.splitlines()[-1].endswith(f"wgan-sample checkpoint={config.parent.relative_to(tmp_path)}")
+    assert (tmp_path / "outputs/latest").resolve() == config.parent
+    run("wgan-train", "-m", *tiny, "seed=1", "max_steps=1", cwd=tmp_path)
+    (sweep,) = tmp_path.glob("outputs/????-??-??/*/multirun.yaml")
+    assert (tmp_path / "outputs/latest").resolve() == sweep.parent
+    assert not (sweep.parent / "latest").exists()
 
 
 def test_the_plan_and_the_log(runs: FinishedRuns) -> None:
@@ -58,7 +63,10 @@ def test_the_plan_and_the_log(runs: FinishedRuns) -> None:
     for words in ("cpu, 1 thread, fp32", "image_folder, 40 for training, 1×8×8, batches of 8", " 5 steps;"):
         assert words in said.out
         assert words in logged
-    assert said.out.splitlines()[-1] == "finished after step 5; draw images with: wgan-sample checkpoint=whole"
+    assert said.out.splitlines()[-2:] == [
+        "the newest images are in whole/samples/epoch_0002.png, and all grids in whole/samples/progress.gif",
+        "finished after step 5; draw more images with: wgan-sample checkpoint=whole",
+    ]
     assert said.out.count("wasserstein_estimate") == 3  # a line for each row, because there is no terminal for a bar
 
 

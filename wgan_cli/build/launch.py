@@ -10,7 +10,7 @@ from pathlib import Path
 from wgan_cli.build.restore import find_earlier_runs, resume_run
 from wgan_cli.build.run import build_run
 from wgan_cli.errors import as_typed, blame, report_failures
-from wgan_cli.files import parse_path
+from wgan_cli.files import link_latest, parse_path
 from wgan_cli.run.checkpoints import link_checkpoint
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.logfile import log_to_file
@@ -30,7 +30,7 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
         words: The settings on the command line, for the record.
         keys: Their keys.
         out: The folder of a new run.
-        root: Where ``resume=auto`` looks for an earlier run.
+        root: Where ``resume=auto`` looks for an earlier run, and where a link to the newest is made.
         is_job: Whether this is a job of a sweep. If so, ``resume=auto`` accepts a finished run in any folder.
 
     Raises:
@@ -39,7 +39,7 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
         SystemExit: If a signal stops it, with 128 + the signal's number.
     """
     if settings.resume is None:
-        start(settings, RunFolder(out), words)
+        start(settings, RunFolder(out), words, None if is_job else root)
         return
     if settings.resume != "auto":
         with blame("resume", settings.resume):
@@ -60,11 +60,11 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
             resume(settings, folder, [key for key in CHANGEABLE if key != "dataset.root" or "root" in settings.dataset])
             return
     log.info("no unfinished run with these settings in %s; starting a new one", root)
-    start(settings, RunFolder(out), words)
+    start(settings, RunFolder(out), words, None if is_job else root)
 
 
-def start(settings: Settings, folder: RunFolder, words: Sequence[str]) -> None:
-    """Train a new run."""
+def start(settings: Settings, folder: RunFolder, words: Sequence[str], root: Path | None) -> None:
+    """Train a new run. If its folder is below ``root``, ``latest`` there becomes a link to it."""
     with ExitStack() as stack:
         with report_failures(list_memory_settings(settings)):
             run = build_run(settings)
@@ -72,6 +72,8 @@ def start(settings: Settings, folder: RunFolder, words: Sequence[str]) -> None:
             with blame("out", folder.path):
                 stack.enter_context(heed_signals())
                 stack.enter_context(folder.create(asdict(run.settings), words))
+            if root is not None:
+                link_latest(folder.path, root)
             train_to_end(run, folder)
 
 
@@ -145,6 +147,8 @@ def train_to_end(run: Run, folder: RunFolder) -> None:
             log.info("stopped at once, without saving; resume from the last checkpoint with: %s", resume_command)
             raise
         step = run.state.position.step
+        film = f", and all grids in {folder.film}" if folder.film.exists() else ""
+        log.info("the newest images are in %s%s", folder.newest_grid(), film)
         if isinstance(ending, signal.Signals):
             log.info("stopped by %s after step %d and saved; resume with: %s", ending.name, step, resume_command)
             raise SystemExit(128 + ending)
@@ -152,4 +156,4 @@ def train_to_end(run: Run, folder: RunFolder) -> None:
             log.info("reached max_minutes after step %d; resume with: %s", step, resume_command)
         else:
             draw = f"wgan-sample {as_typed('checkpoint', folder.path)}"
-            log.info("finished after step %d; draw images with: %s", step, draw)
+            log.info("finished after step %d; draw more images with: %s", step, draw)

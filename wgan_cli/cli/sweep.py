@@ -17,7 +17,7 @@ from wgan_cli.cli.command_line import CommandLine
 from wgan_cli.cli.compose import compose_config, find_fixed_folder, initialize_hydra, run_with_hydra, to_plain
 from wgan_cli.cli.explain import BUG, explain, get_exit_code
 from wgan_cli.errors import SettingError, UsageError, as_typed, blame, quote_for_hydra
-from wgan_cli.files import parse_path
+from wgan_cli.files import link_latest, parse_path
 from wgan_cli.parameters import bind
 from wgan_cli.settings import Settings
 from wgan_cli.signals import restore_interrupts
@@ -33,7 +33,7 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
     Raises:
         SystemExit: With the exit code of the first failed job, after all have run.
     """
-    folder = check_sweep(line)
+    folder, root = check_sweep(line)
     parents = [parent for parent in folder.parents if not parent.exists()]
     _collect_failures(folder)  # discards those of an earlier, stopped attempt
 
@@ -63,16 +63,18 @@ def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
             raise  # not the error of a job
     finally:
         _remove_if_unused(folder, parents)
+        if folder.is_dir():
+            link_latest(folder, root)
     if failures:
         log.error("%d of the jobs failed:\n%s", len(failures), "\n".join(text for _, text in failures))
         raise SystemExit(failures[0][0])
 
 
-def check_sweep(line: CommandLine) -> Path:
+def check_sweep(line: CommandLine) -> tuple[Path, Path]:
     """Compose the configuration with every swept value once, before Hydra makes the sweep's folder.
 
     Returns:
-        The folder of the sweep.
+        The folder of the sweep, and the part of its path that does not change with time.
 
     Raises:
         HydraException: If a value cannot be composed.
@@ -105,7 +107,7 @@ def check_sweep(line: CommandLine) -> Path:
         if len(mistakes) == count:
             raise mistakes[0]
         with blame("out", config.out):
-            return parse_path(config.out or "")
+            return parse_path(config.out or ""), folders.pop()
 
 
 def _record_failure(folder: Path, error: Exception) -> None:

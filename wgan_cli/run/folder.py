@@ -83,6 +83,11 @@ class RunFolder:
         """Return the grids of the epochs, oldest first."""
         return _sort_numbered(self.sample("epoch").parent, "epoch_*.png")
 
+    def newest_grid(self) -> Path:
+        """Return the grid that was drawn last."""
+        last = self.sample("last")
+        return last if last.exists() else self.epoch_samples()[-1]
+
     @property
     def film(self) -> Path:
         """The grids of the epochs as an animation."""
