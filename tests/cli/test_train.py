@@ -159,4 +159,4 @@ def test_classes(tmp_path: Path) -> None:
     films = [(tmp_path / name / "samples/progress.gif").read_bytes() for name in ("part", "whole")]
     assert films[0] == films[1]
     with Image.open(tmp_path / "whole/samples/epoch_0002.png") as grid:
-        assert grid.size == (8 * 10 + 2, 10 * 10 + 2)  # eight of each class, a class a row
+        assert grid.height == 10 * 10 + 2  # a class a row
