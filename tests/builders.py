@@ -66,6 +66,7 @@ def make_algorithm(
         "generator_batch_size": batch_size,
         "streams": streams,
         "autocast": nullcontext,
+        "ema_decay": 0.999,
     }
     return Algorithm(**{**parts, **replaced})
 
@@ -101,6 +102,7 @@ def make_state(
     critic: nn.Module | None = None,  # replaces the usual one
     num_classes: int | None = None,
     schedule: str = "constant",
+    max_norm: float | None = None,
     **normalization: str,
 ) -> TrainingState:
     """Two small networks and their optimizers, with the normalization of each player; an mlp has none by default."""
@@ -116,7 +118,7 @@ def make_state(
     generator = build("generator", GENERATORS[networks], latent_dim=LATENT_DIM)
     critic = CONSTRAINTS[constraint]().wrap(build("critic", CRITICS[networks]) if critic is None else critic)
     rates: dict[str, Any] = {"learning_rate": learning_rate, "critic_learning_rate": None}
-    rates |= {"eps": eps, "schedule": schedule}
+    rates |= {"eps": eps, "schedule": schedule, "max_norm": max_norm}
     if optimizer == "adam":
         rates["betas"] = (0.5, 0.999)
     optimizers = OPTIMIZERS[optimizer](generator, critic, **rates)
@@ -169,7 +171,8 @@ def weights(network: nn.Module) -> dict[str, Any]:
 PLAIN: dict[str, Any] = {
     "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": 1, "clip_value": None,
     "generator_batch_size": None, "critic_warmup": None,
-    "ema": True, "device": "cpu", "precision": "fp32", "seed": 5, "out": None, "resume": None, "dry_run": False,
+    "ema": {"decay": 0.999}, "device": "cpu", "precision": "fp32", "seed": 5,
+    "out": None, "resume": None, "dry_run": False,
     "log": {"every": 1}, "sample": {"every": 1}, "deterministic": False,
     "checkpoint": {"every": 1, "every_minutes": None, "keep": None},
     "dataset": {"name": "glyphs", "image_size": 12, "channels": 3, "limit": 14},

@@ -1,5 +1,6 @@
 """The optimizers against the papers' formulas, with settings other than the defaults."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,10 @@ from torch import nn
 
 from tests.references import Adam, RMSprop
 from wgan_cli.errors import SettingError
-from wgan_cli.optimizers import OPTIMIZERS, Optimizers, scale_rate
+from wgan_cli.optimizers import OPTIMIZERS, Optimizers, Schedule, Shape
 from wgan_cli.parameters import bind
+
+PLAYERS = {"generator": nn.Linear(3, 1), "critic": nn.Linear(3, 1)}
 
 
 def build(name: str, **settings: object) -> tuple[list[nn.Linear], Optimizers]:
@@ -46,7 +49,7 @@ def test_updates_are_the_formulas(
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_each_player_has_its_initial_rate(name: str, critic_rate: float | None, expected: float) -> None:
     players, (*optimizers, schedule) = build(name, learning_rate=0.5, critic_learning_rate=critic_rate)
-    assert schedule == "constant"
+    assert schedule == Schedule("constant", 0)
     for player, optimizer, rate in zip(players, optimizers, (0.5, expected), strict=True):
         (group,) = optimizer.param_groups
         assert group["initial_lr"] == group["lr"] == rate
@@ -60,8 +63,19 @@ def test_rates_are_above_zero(name: str, key: str, value: float) -> None:
         build(name, **{key: value})
 
 
-def test_schedules_of_the_learning_rates() -> None:
-    """gan_cifar_resnet.py: LR * max(0, 1 - iteration / ITERS)."""
-    progress = (0.0, 0.25, 0.5, 0.9, 1.0, 1.25)
-    assert [scale_rate("linear", share) for share in progress] == pytest.approx([1, 0.75, 0.5, 0.1, 0, 0])
-    assert {scale_rate("constant", share) for share in progress} == {1.0}
+@pytest.mark.parametrize(
+    ("shape", "shares"),
+    [
+        ("constant", [1, 1, 1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.1, 0, 0]),  # gan_cifar_resnet.py: LR * max(0, 1 - iteration / ITERS)
+        ("cosine", [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.cos(0.1 * math.pi)) / 2, 0, 0]),
+    ],
+)
+def test_schedules_of_the_learning_rates(shape: Shape, shares: list[float]) -> None:
+    steps = (0, 25, 50, 90, 100, 125)
+    assert [Schedule(shape).scale(step, 100) for step in steps] == pytest.approx(shares, abs=1e-12)
+    warm = Schedule(shape, warmup_steps=4)
+    assert [warm.scale(step, 104) for step in range(4)] == [0.25, 0.5, 0.75, 1]
+    assert [warm.scale(4 + step, 104) for step in steps] == pytest.approx(shares, abs=1e-12)
+    assert warm.scale(3, 2) == 1  # a run that ends before
+    assert bind(OPTIMIZERS["adam"], {"schedule": shape, "warmup_steps": 4}, "", **PLAYERS).schedule == warm

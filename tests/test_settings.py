@@ -42,7 +42,7 @@ def test_what_a_resumed_run_may_change_exists() -> None:
         ("epochs", 0, "epochs=0: must be a whole number from 1 to 1000000000"),
         ("max_minutes", 0.0, "max_minutes=0.0: must be a number above 0 or null"),
         ("seed", 2**63, "seed=9223372036854775808: must be a whole number from 0 to 9223372036854775807"),
-        ("ema", "yes", "ema=yes: must be true or false"),
+        ("ema", False, "ema=false: must be {decay: ...} or null"),
         ("log", {"every": 0}, "log.every=0"),
         ("loss", "hinge", "loss=hinge: must be a group of settings"),
         ("clip_value", -0.1, "clip_value=-0.1: must be a number above 0 or null"),

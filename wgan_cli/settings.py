@@ -43,6 +43,13 @@ class DatasetUse:
 
 
 @dataclass(frozen=True)
+class Average:
+    """The moving average of the generator's weights, from which images are drawn."""
+
+    decay: Annotated[float, Range(0, below=1)]
+
+
+@dataclass(frozen=True)
 class CriticWarmup:
     """More critic updates in the first steps, and at regular intervals after them."""
 
@@ -63,7 +70,7 @@ class Settings:
     n_critic: Count
     critic_warmup: CriticWarmup | None
     clip_value: Annotated[float, Range(above=0)] | None
-    ema: bool
+    ema: Average | None
     device: str
     precision: Literal["auto", "fp32", "bf16"]
     deterministic: bool

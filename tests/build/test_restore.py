@@ -40,7 +40,7 @@ def test_the_generator_of_a_checkpoint_is_the_average(trained: tuple[Run, RunFol
 
 
 def test_a_run_without_an_average_has_its_generator(tmp_path: Path) -> None:
-    run = build_run(settings(ema=False))
+    run = build_run(settings(ema=None))
     assert bits(load_generator(save_run(run, tmp_path / "a.safetensors"))) == bits(run.state.generator)
 
 

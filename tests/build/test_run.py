@@ -21,7 +21,7 @@ def test_a_run_is_what_its_settings_say() -> None:
     for optimizer in (run.state.generator_optimizer, run.state.critic_optimizer):
         assert [group["lr"] for group in optimizer.param_groups] == [0.01]
     assert run.state.ema is not None
-    assert build_run(settings(ema=False)).state.ema is None
+    assert build_run(settings(ema=None)).state.ema is None
     train_for(run.state, run.algorithm, 1)
     assert max(parameter.abs().max().item() for parameter in run.state.critic.parameters()) == pytest.approx(0.003)
 

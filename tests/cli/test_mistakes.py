@@ -89,7 +89,7 @@ RESUMED = {
 SAMPLE = {
     "": ("checkpoint: must be set, as checkpoint=...",),
     "checkpoint=run num_image=5": ("num_image: no such setting (did you mean num_images?)",),
-    "checkpoint=run classes=3": ("classes=3: this generator was trained without classes",),
+    "checkpoint=run classes=3": ("classes=[3]: this generator was trained without classes",),
     "checkpoint=run classes=3,7": ("classes=3,7: several values; for a list, write classes=[3,7]\n",),
     "checkpoint=run export=onnx mode=npz": ("mode=npz: cannot be combined with export=onnx",),
     "checkpoint=run hydra.mode=MULTIRUN": ("wgan-sample draws from one checkpoint at a time",),

@@ -26,7 +26,7 @@ from tests.builders import (
 from wgan_cli.constraints import CONSTRAINTS
 from wgan_cli.losses import LOSSES, Wasserstein
 from wgan_cli.networks.players import Batch
-from wgan_cli.optimizers import scale_rate
+from wgan_cli.optimizers import Schedule
 from wgan_cli.training.loop import Algorithm, freeze, generate, score, train, update_critic, update_generator
 from wgan_cli.training.schedule import CriticSchedule, Position
 from wgan_cli.training.state import TrainingState
@@ -271,7 +271,7 @@ def test_two_steps_are_those_computed_by_hand(loss: str, constraint: str, optimi
     """The learning rates fall linearly, to zero after four steps. The generator meets a critic that is clipped."""
     state = make_state(optimizer=optimizer, constraint=constraint, eps=EPS, learning_rate=RATE)
     state.critic_optimizer.param_groups[0]["initial_lr"] = CRITIC_RATE
-    algorithm = make_algorithm(loss, constraint, n_critic=2, rate=lambda step: scale_rate("linear", step / 4))
+    algorithm = make_algorithm(loss, constraint, n_critic=2, rate=lambda step: Schedule("linear").scale(step, 4))
     hand = ByHand(state, algorithm, loss, constraint, optimizer)
     start = parameters_to_vector(state.critic.parameters()).detach()
     rows: list[dict[str, float]] = []
@@ -369,13 +369,15 @@ def test_a_bad_critic_loss_never_reaches_the_weights(
 def test_a_bad_generator_loss_or_gradient_never_reaches_the_weights(step: int, poison: str, optimizer: str) -> None:
     clean = make_algorithm(constraint="none")
     poisoned = replace(clean, loss=PoisonedLoss(step, poison))
-    assert_stands_still(make_state(optimizer=optimizer), clean, poisoned, bad_update=3 * step, step=step)
+    state = make_state(optimizer=optimizer, max_norm=0.01 if step == 3 else None)
+    assert_stands_still(state, clean, poisoned, bad_update=3 * step, step=step)
 
 
 @BOTH_OPTIMIZERS
-def test_masking_does_not_disturb_good_updates(optimizer: str) -> None:
-    """The update is the one that torch's own optimizer takes without a mask."""
-    state, algorithm = make_state(optimizer=optimizer), make_algorithm(constraint="none")
+@pytest.mark.parametrize("max_norm", [None, 0.01, 1e6])
+def test_masking_does_not_disturb_good_updates(max_norm: float | None, optimizer: str) -> None:
+    """The update is the one that torch's own optimizer takes without a mask, after torch's own clipping."""
+    state, algorithm = make_state(optimizer=optimizer, max_norm=max_norm), make_algorithm(constraint="none")
     other = copy.deepcopy(state)
     update_critic(state, algorithm)
     with torch.no_grad():
@@ -383,6 +385,9 @@ def test_masking_does_not_disturb_good_updates(optimizer: str) -> None:
     other.critic_optimizer.zero_grad()
     scores = score(other.critic, algorithm.batches[0], fake, separately=False)
     torch.autograd.backward(algorithm.loss.critic(*scores))
+    if max_norm is not None:
+        norm = torch.nn.utils.clip_grad_norm_(other.critic.parameters(), max_norm)
+        assert 0.01 < float(norm) < 1e6
     other.critic_optimizer.step()
     assert weights(state.critic) == weights(other.critic)
     assert bits(state.critic_optimizer.state_dict()) == bits(other.critic_optimizer.state_dict())

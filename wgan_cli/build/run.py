@@ -10,7 +10,7 @@ from wgan_cli.data.dataset import DataSpec
 from wgan_cli.devices import autocast, resolve_device, resolve_precision, use_deterministic_algorithms
 from wgan_cli.errors import SettingError
 from wgan_cli.losses import LOSSES
-from wgan_cli.optimizers import OPTIMIZERS, Schedule, scale_rate
+from wgan_cli.optimizers import OPTIMIZERS, Schedule
 from wgan_cli.parameters import bind, choose
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import Checkpoint, refuse_misfits
@@ -52,22 +52,23 @@ def build_run(settings: Settings, checkpoint: Checkpoint | None = None) -> Run:
         dataset, use, settings, streams, generator_needs_real=loss.generator_needs_real
     )
     cadence = build_cadence(settings, data.count)
-    state, rate_schedule = _build_state(settings, data, constraint, streams)
+    state, rates = _build_state(settings, data, constraint, streams)
     if checkpoint is not None:
         _restore(state, checkpoint, cadence)
     total_steps = cadence.total_steps
-    if total_steps is None and rate_schedule != "constant":
-        raise SettingError("optimizer.schedule", rate_schedule, "needs a known length; set epochs or max_steps")
+    if total_steps is None and rates.shape != "constant":
+        raise SettingError("optimizer.schedule", rates.shape, "needs a known length; set epochs or max_steps")
     algorithm = Algorithm(
         loss=loss,
         constraint=constraint,
         schedule=cadence.schedule,
-        rate=lambda step: scale_rate(rate_schedule, step / total_steps if total_steps else 0),
+        rate=lambda step: rates.scale(step, total_steps),
         batches=batches,
         generator_batches=generator_batches,
         generator_batch_size=settings.generator_batch_size or settings.batch_size,
         streams=streams,
         autocast=autocast(precision, device),
+        ema_decay=settings.ema.decay if settings.ema is not None else 0.0,
     )
     plan = describe_run(settings, state, cadence, data, precision)
     real = arrange_real(dataset.train, dataset.train_labels, data.class_names)
@@ -83,7 +84,7 @@ def _build_state(
         network.to(streams.device).to(memory_format=torch.channels_last)
     part = choose(OPTIMIZERS, settings.optimizer, "optimizer")
     optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic)
-    ema = copy_for_average(generator) if settings.ema else None
+    ema = copy_for_average(generator) if settings.ema is not None else None
     return TrainingState(generator, critic, optimizers.generator, optimizers.critic, ema), optimizers.schedule
 
 

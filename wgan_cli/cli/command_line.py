@@ -10,6 +10,7 @@ from typing import NoReturn
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, ValueType
 
+from wgan_cli.cli.synonyms import suggest_setting
 from wgan_cli.errors import UsageError, suggest
 from wgan_cli.settings import CONF_DIR, GROUPS
 
@@ -85,8 +86,10 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
     for word in settings:
         key, _, value = word.partition("=")
         if key.startswith("-"):
-            setting = f"{key.lstrip('-').replace('-', '_')}={value or '...'}"
-            hint = suggest(key, known) or f"; write a setting as key=value: {setting}"
+            name = key.lstrip("-").replace("-", "_")
+            hint = (
+                suggest(key, known) or f"; write a setting as key=value: {name}={value or '...'}{suggest_setting(name)}"
+            )
             raise UsageError(f"{key}: no such flag{hint}")
         if not key:
             raise UsageError(f"{word!r} is not a setting; write it as key=value, such as n_critic=5")

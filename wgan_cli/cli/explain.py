@@ -10,6 +10,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from wgan_cli.cli.synonyms import suggest_option, suggest_setting
 from wgan_cli.errors import InputError, RunFailedError, as_typed, describe_os_error, make_printable, suggest
 from wgan_cli.settings import GROUPS
 from wgan_cli.signals import restore_interrupts
@@ -57,7 +58,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         names = ", ".join(error.options)
-        return f"{group}={option}: no such option{suggest(option, error.options)}; must be one of {names}"
+        return f"{group}={option}: no such option{suggest_option(group, option, error.options)}; must be one of {names}"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not a setting; {_explain_syntax(error.override)}"
     if isinstance(cause, OmegaConfBaseException) and "Could not override" in text:
@@ -104,7 +105,7 @@ def _explain_unknown_key(text: str, cause: OmegaConfBaseException) -> str:
     prefix, _, name = key.rpartition(".")
     if prefix and not known and "." not in prefix and prefix not in GROUPS:
         return f"{key}: {prefix} has no settings; set all of it, as {prefix}={{{name}: ...}}"
-    meant = suggest(name, known) or _suggest_elsewhere(name, settings)
+    meant = suggest_setting(name) or suggest(name, known) or _suggest_elsewhere(name, settings)
     where = f" in {prefix}" if prefix else ""
     return f"{key}: no such setting{where}{meant}" + (f"; must be one of {', '.join(known)}" if known else "")
 

@@ -14,7 +14,7 @@ def copy_for_average(generator: Generator) -> Generator:
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, generator: nn.Module, step: int) -> None:
+def update_ema(average: nn.Module, generator: nn.Module, step: int, decay: float) -> None:
     """Move the average towards the generator after a step.
 
     The decay grows with the steps, so that the initial weights are soon forgotten. Buffers, such as BatchNorm's running
@@ -24,10 +24,11 @@ def update_ema(average: nn.Module, generator: nn.Module, step: int) -> None:
         average: Changed in place.
         generator: The network in training.
         step: Generator updates before this one.
+        decay: The share of the average that stays, once it has grown: from 0 to below 1.
 
-    Source: the decay min(0.999, (1 + step) / (10 + step)) is that of TensorFlow's ExponentialMovingAverage.
+    Source: the decay min(decay, (1 + step) / (10 + step)) is that of TensorFlow's ExponentialMovingAverage.
     """
-    decay = min(0.999, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), share)
     for mine, theirs in zip(average.buffers(), generator.buffers(), strict=True):
         mine.copy_(theirs)

@@ -40,6 +40,7 @@ class Algorithm:
         generator_batch_size: Latents in a generator update.
         streams: All random numbers.
         autocast: Opens a context in which forward passes run in the run's precision.
+        ema_decay: Of the generator's moving average, if the state has one.
     """
 
     loss: Loss
@@ -51,6 +52,7 @@ class Algorithm:
     generator_batch_size: int
     streams: Streams
     autocast: Callable[[], AbstractContextManager[object]]
+    ema_decay: float
 
 
 def train(state: TrainingState, algorithm: Algorithm, after_update: Callable[[TrainingState], bool]) -> None:
@@ -111,7 +113,7 @@ def update_generator(state: TrainingState, algorithm: Algorithm) -> None:
         rate = algorithm.rate(position)
         minimise(generator_loss, state.generator, state.generator_optimizer, rate, state)  # line 11
     if state.ema is not None:
-        update_ema(state.ema, state.generator, position)
+        update_ema(state.ema, state.generator, position, algorithm.ema_decay)
 
     state.position = state.position.count_step()
     state.means.add(generator_loss=generator_loss)
@@ -156,25 +158,27 @@ def minimise(objective: Tensor, network: nn.Module, optimizer: Optimizer, rate: 
     Args:
         objective: The scalar to minimise.
         network: Holds the parameters of the optimizer.
-        optimizer: Its parameter groups know their ``initial_lr``.
+        optimizer: Its parameter group knows its ``initial_lr`` and ``max_norm``.
         rate: The share of the initial learning rate to use.
         state: Knows whether an earlier update failed.
     """
     optimizer.zero_grad(set_to_none=True)
     objective.backward()
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    total = objective.detach() + torch.nn.utils.get_total_norm(gradients)
-    fails_now = (state.failed_step < 0) & ~torch.isfinite(total)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    fails_now = (state.failed_step < 0) & ~torch.isfinite(objective.detach() + norm)
     state.failed_step = torch.where(fails_now, state.position.step + 1, state.failed_step)
     failed = state.failed_step >= 0
+    (group,) = optimizer.param_groups
+    if group["max_norm"] is not None:
+        torch.nn.utils.clip_grads_with_norm_(network.parameters(), group["max_norm"], norm)
     if optimizer.defaults.get("fused"):
         # As torch.amp.GradScaler does. The fused kernel then changes nothing.
         optimizer.found_inf = failed.float()  # type: ignore[attr-defined]
     else:
         for gradient in gradients:
             gradient.masked_fill_(failed, 0.0)  # an optimizer without momentum then stands still
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["initial_lr"]
+    group["lr"] = rate * group["initial_lr"]
     optimizer.step()
 
 
