@@ -31,6 +31,10 @@ COMPOSITION = {
 }
 GRAMMAR = {
     "--n_critic 5": ("--n_critic: no such flag; write a setting as key=value: n_critic=...",),
+    "--lr=3": ("--lr: no such flag; write a setting as key=value: optimizer.learning_rate=3\n",),
+    "lr=3": ("lr: no such setting (did you mean optimizer.learning_rate?)",),
+    "loss=wgan_gp": ("loss=wgan_gp: no such option (did you mean wasserstein_gp?)",),
+    "'optimizer.betas=(0.5, 0.9)'": ("for a list, write 'optimizer.betas=[0.5, 0.9]'\n",),
     "''": ("'' is not a setting; write it as key=value",),
     "optimizer.betas=[0.5": ("'optimizer.betas=[0.5' is not a setting; check its signs, quotes and brackets",),
     "--mutlirun": ("--mutlirun: no such flag (did you mean --multirun?)",),
@@ -90,7 +94,7 @@ SAMPLE = {
     "": ("checkpoint: must be set, as checkpoint=...",),
     "checkpoint=run num_image=5": ("num_image: no such setting (did you mean num_images?)",),
     "checkpoint=run classes=3": ("classes=[3]: this generator was trained without classes",),
-    "checkpoint=run classes=3,7": ("classes=3,7: several values; for a list, write classes=[3,7]\n",),
+    "checkpoint=run classes=3,7": ("classes=3,7: several values; for a list, write 'classes=[3,7]'\n",),
     "checkpoint=run export=onnx mode=npz": ("mode=npz: cannot be combined with export=onnx",),
     "checkpoint=run hydra.mode=MULTIRUN": ("wgan-sample draws from one checkpoint at a time",),
 }

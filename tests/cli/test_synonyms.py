@@ -7,9 +7,8 @@ from wgan_cli.settings import GROUPS
 
 
 def test_what_is_suggested_exists() -> None:
-    configs = [
-        compose("dataset=image_folder", "dataset.root=x", f"loss={loss}") for loss in ("wasserstein", "wasserstein_gp")
-    ]
+    losses = ("wasserstein", "wasserstein_gp")
+    configs = [compose("dataset=image_folder", "dataset.root=x", f"loss={loss}") for loss in losses]
     for setting in SETTINGS:
         group, _, key = setting.partition(".")
         assert any(key in config[group] if key else group in config for config in configs), setting

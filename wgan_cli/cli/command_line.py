@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NoReturn
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, ValueType
 
-from wgan_cli.cli.synonyms import suggest_setting
+from wgan_cli.cli.synonyms import translate
 from wgan_cli.errors import UsageError, suggest
 from wgan_cli.settings import CONF_DIR, GROUPS
 
@@ -87,10 +88,9 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
         key, _, value = word.partition("=")
         if key.startswith("-"):
             name = key.lstrip("-").replace("-", "_")
-            hint = (
-                suggest(key, known) or f"; write a setting as key=value: {name}={value or '...'}{suggest_setting(name)}"
-            )
-            raise UsageError(f"{key}: no such flag{hint}")
+            ours = translate(name)
+            advice = f"; write a setting as key=value: {ours or name}={value or '...'}"
+            raise UsageError(f"{key}: no such flag{(not ours and suggest(key, known)) or advice}")
         if not key:
             raise UsageError(f"{word!r} is not a setting; write it as key=value, such as n_critic=5")
     _check_flags(flags, settings)
@@ -134,7 +134,8 @@ def _check_options(line: CommandLine) -> None:
             raise UsageError(f"{word}: a setting cannot be deleted; leave it out for its default")
         if override.is_sweep_override() and not (line.is_sweep or line.flags.help):
             hints = ["for a sweep, add -m"] if line.command == "train" else []
-            hints += [] if group in GROUPS else [f"for a list, write {group}=[{(word or '').partition('=')[2]}]"]
+            as_list = shlex.quote(f"{group}=[{(word or '').partition('=')[2]}]")
+            hints += [] if group in GROUPS else [f"for a list, write {as_list}"]
             raise UsageError(f"{word}: several values; {'; '.join(hints)}")
         if group not in GROUPS:
             continue

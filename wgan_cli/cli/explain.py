@@ -1,6 +1,7 @@
 """Errors as the user reads them, Hydra's included, and the exit code of each."""
 
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -86,6 +87,8 @@ def _explain(error: BaseException) -> str:
 
 def _explain_syntax(override: str) -> str:
     key, equals, value = override.partition("=")
+    if match := re.fullmatch(r"\((.*)\)", value):
+        return f"for a list, write {shlex.quote(f'{key}=[{match[1]}]')}"
     if re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[^=\"'\[\]{}\\\n][^\"'\[\]{}\\\n]*", value):
         return f"quote a value with special characters twice: {as_typed(key, value)}"
     return "check its signs, quotes and brackets" if equals else "write it as key=value, such as n_critic=5"

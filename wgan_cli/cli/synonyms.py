@@ -77,10 +77,15 @@ OPTIONS = {
 }
 
 
+def translate(name: str) -> str | None:
+    """Return our setting that other programs call by this name, or None."""
+    return next((setting for setting, names in SETTINGS.items() if _simplify(name) in names.split()), None)
+
+
 def suggest_setting(name: str) -> str:
     """Return `` (did you mean …?)`` if another program has a setting of this name, else nothing."""
-    found = [setting for setting, names in SETTINGS.items() if _simplify(name) in names.split()]
-    return f" (did you mean {' or '.join(found)}?)" if found else ""
+    ours = translate(name)
+    return f" (did you mean {ours}?)" if ours else ""
 
 
 def suggest_option(group: str, option: str, known: Sequence[str]) -> str:
