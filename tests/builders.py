@@ -172,7 +172,7 @@ PLAIN: dict[str, Any] = {
     "epochs": 2, "max_steps": None, "max_minutes": None, "batch_size": 4, "n_critic": 1, "clip_value": None,
     "generator_batch_size": None, "critic_warmup": None,
     "ema": {"decay": 0.999}, "device": "cpu", "precision": "fp32", "seed": 5,
-    "out": None, "resume": None, "dry_run": False,
+    "out": None, "resume": None, "dry_run": False, "plugins": [],
     "log": {"every": 1}, "sample": {"every": 1}, "deterministic": False,
     "checkpoint": {"every": 1, "every_minutes": None, "keep": None},
     "dataset": {"name": "glyphs", "image_size": 12, "channels": 3, "limit": 14},

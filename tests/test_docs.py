@@ -2,9 +2,8 @@
 
 A test follows each page from top to bottom, in a new folder. Training is on 24 images with digits of one look, for one
 epoch unless the page says how many, and for two at most if it resumes; at most 100 images are drawn. YAML and Python
-files are written where the page says, and Python without a file is executed. A diff is applied to a copy of the
-package, and all commands of that page come from the copy. Commands in the text and in tables must compose, with
-settings that every part accepts. All other commands are in ``NOT_RUN``, with the reason.
+files are written where the page says, and Python without a file is executed. Commands in the text and in tables must
+compose, with settings that every part accepts. All other commands are in ``NOT_RUN``, with the reason.
 """
 
 import re
@@ -152,26 +151,13 @@ def carry_out(command: str, folder: Path) -> None:
         else:
             most = {"epochs": 2, "num_images": 100}
             words += [f"{key}={most[key]}" for word in words if (key := word.partition("=")[0]) in most]
-        package = folder if (folder / "wgan_cli").is_dir() else None
-        assert run(program, *words, cwd=folder, fault=Shortcut(package)).out
+        assert run(program, *words, cwd=folder, fault=Shortcut()).out
 
 
 def write(block: Block, file: Path) -> None:
-    """Write a file; insert Python above the line that the caption names; or apply a diff."""
-    if block.language == "diff":
-        lines = block.text.splitlines(keepends=True)
-        old, new = ("".join(line[1:] for line in lines if line[0] != sign) for sign in "+-")
-    elif above := re.search(r"above `(\w+)` in", block.caption):
-        old = f"\n{above[1]}: "
-        new = f"\n{block.text}\n{old}"
-    else:
-        assert not file.exists(), f"{file} exists already"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(block.text, encoding="utf-8")
-        return
-    content = file.read_text(encoding="utf-8")
-    assert content.count(old) == 1, f"{file} must contain once:\n{old}"
-    file.write_text(content.replace(old, new), encoding="utf-8")
+    assert not file.exists(), f"{file} exists already"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(block.text, encoding="utf-8")
 
 
 def execute(source: str) -> None:
@@ -205,11 +191,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_can_be_followed(page: str, folder: Path) -> None:
     found = find_blocks(page)
-    changes_package = any(block.language == "diff" for block in found)
-    if changes_package:
-        for part in ("wgan_cli", "conf"):
-            shutil.copytree(CHECKOUT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(CHECKOUT / "pyproject.toml", folder)
     for block in found:
         if block.language == "sh":
             for command in find_commands(block.text):
@@ -220,9 +201,10 @@ def test_a_page_can_be_followed(page: str, folder: Path) -> None:
             execute(block.text)
         else:
             assert block.language == "text", f"nobody knows what to do with\n{block.text}"  # checked further below
-    if changes_package:  # the examples have the style of the package
-        files = {block.file for block in found if block.file and block.file.suffix == ".py"}
-        for words in (["check"], ["format", "--check"]):
+    shutil.copy(CHECKOUT / "pyproject.toml", folder)
+    if files := {block.file for block in found if block.file and block.file.suffix == ".py"}:  # in the program's style
+        ours = ["--config", 'lint.isort.known-first-party = ["wgan_cli"]', "--extend-ignore", "D102"]
+        for words in (["check", *ours], ["format", "--check"]):
             subprocess.run([sys.executable, "-m", "ruff", *words, "--no-cache", *files], cwd=folder, check=True)
 
 
@@ -280,7 +262,7 @@ def test_settings_and_files_in_the_text_exist(page: str) -> None:
 
 
 def test_tables_of_the_tests_exist() -> None:
-    rows = find_rows("docs/extending.md", "The checks")
+    rows = find_rows("docs/extending.md", "Into the program")
     found = re.findall(r"((?:`[A-Z_]+` (?:and )?)+)in `([^`]+)`", " ".join(row[1] for row in rows))
     assert len(found) == 3
     for tables, file in found:

@@ -78,6 +78,7 @@ class Settings:
     out: str | None
     resume: str | None
     dry_run: bool
+    plugins: tuple[str, ...]
     log: Every
     sample: Every
     checkpoint: CheckpointEvery
@@ -103,6 +104,7 @@ def select_storable(settings: Settings) -> dict[str, Any]:
 # Settings that the command line may change in a resumed run. All others come from the checkpoint.
 CHANGEABLE = (
     *("epochs", "max_steps", "max_minutes", "device", "precision", "log", "sample", "checkpoint", "dry_run"),
+    "plugins",  # never from a checkpoint: they are executed
     "dataset.root",  # the images may have moved; their fingerprint is compared
 )
 
@@ -154,3 +156,4 @@ class SampleSettings:
     export: Literal["onnx", "torchscript"] | None
     out: str | None
     device: str
+    plugins: tuple[str, ...]

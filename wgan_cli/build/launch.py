@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from wgan_cli.build.plugins import import_plugins
 from wgan_cli.build.restore import find_earlier_runs, resume_run
 from wgan_cli.build.run import build_run
 from wgan_cli.errors import as_typed, blame, report_failures
@@ -16,14 +17,15 @@ from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.logfile import log_to_file
 from wgan_cli.run.plan import check_space, count_checkpoints, measure_checkpoint
 from wgan_cli.run.session import Run, execute
+from wgan_cli.run.tables import read_last_row
 from wgan_cli.settings import CHANGEABLE, Settings, list_memory_settings
 from wgan_cli.signals import heed_signals
 
 log = logging.getLogger("wgan_cli")
 
 
-def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: Path, root: Path, is_job: bool) -> None:
-    """Train the run that the settings describe, or the rest of an earlier run.
+def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: Path, root: Path, is_job: bool) -> Path:
+    """Train the run that the settings describe, or the rest of an earlier run; return its folder.
 
     Args:
         settings: The checked settings.
@@ -38,33 +40,36 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
         RunFailedError: If the run fails.
         SystemExit: If a signal stops it, with 128 + the signal's number.
     """
+    import_plugins(settings.plugins)
     if settings.resume is None:
-        start(settings, RunFolder(out), words, None if is_job else root)
-        return
+        return start(settings, RunFolder(out), words, None if is_job else root)
     if settings.resume != "auto":
         with blame("resume", settings.resume):
             path = parse_path(settings.resume)
         if "out" in keys and not is_job:
-            branch(settings, path, RunFolder(out), words, [key for key in keys if key != "out"])
-        else:
-            resume(settings, RunFolder(path), keys)
-        return
+            return branch(settings, path, RunFolder(out), words, [key for key in keys if key != "out"])
+        return resume(settings, RunFolder(path), keys)
     earlier = list(find_earlier_runs(root, settings, out))
     for folder, finished in earlier:
         if finished and (is_job or folder.path == out):
             log.info("nothing to do: %s has these settings and is finished", folder.path)
-            return
+            return folder.path
     for folder, finished in earlier:
         if not finished:
             log.info("resuming %s, which has these settings", folder.path)
-            resume(settings, folder, [key for key in CHANGEABLE if key != "dataset.root" or "root" in settings.dataset])
-            return
+            keys = [key for key in CHANGEABLE if key != "dataset.root" or "root" in settings.dataset]
+            return resume(settings, folder, keys)
     log.info("no unfinished run with these settings in %s; starting a new one", root)
-    start(settings, RunFolder(out), words, None if is_job else root)
+    return start(settings, RunFolder(out), words, None if is_job else root)
 
 
-def start(settings: Settings, folder: RunFolder, words: Sequence[str], root: Path | None) -> None:
-    """Train a new run. If its folder is below ``root``, ``latest`` there becomes a link to it."""
+def read_last_numbers(path: Path) -> dict[str, float]:
+    """Return the last row of a run's metrics by column, or nothing if it has none."""
+    return read_last_row(RunFolder(path).metrics)
+
+
+def start(settings: Settings, folder: RunFolder, words: Sequence[str], root: Path | None) -> Path:
+    """Train a new run; return its folder. If it is below ``root``, ``latest`` there becomes a link to it."""
     with ExitStack() as stack:
         with report_failures(list_memory_settings(settings)):
             run = build_run(settings)
@@ -75,10 +80,11 @@ def start(settings: Settings, folder: RunFolder, words: Sequence[str], root: Pat
             if root is not None:
                 link_latest(folder.path, root)
             train_to_end(run, folder)
+    return folder.path
 
 
-def resume(settings: Settings, folder: RunFolder, keys: Sequence[str]) -> None:
-    """Train the rest of an earlier run."""
+def resume(settings: Settings, folder: RunFolder, keys: Sequence[str]) -> Path:
+    """Train the rest of an earlier run; return its folder."""
     with ExitStack() as stack:
         with blame("resume", folder.path):
             if not settings.dry_run:
@@ -92,10 +98,19 @@ def resume(settings: Settings, folder: RunFolder, keys: Sequence[str]) -> None:
         if is_ready(run, folder, "resume"):
             stack.enter_context(heed_signals())
             train_to_end(run, folder)
+    return folder.path
 
 
-def branch(settings: Settings, path: Path, folder: RunFolder, words: Sequence[str], keys: Sequence[str]) -> None:
-    """Train the rest of an earlier run in a new folder, from a checkpoint file or the newest in a folder."""
+def branch(settings: Settings, path: Path, folder: RunFolder, words: Sequence[str], keys: Sequence[str]) -> Path:
+    """Train the rest of an earlier run in a new folder; return that.
+
+    Args:
+        settings: The checked settings.
+        path: A checkpoint file, or the folder of a run, whose newest intact checkpoint is used.
+        folder: The new one.
+        words: The settings on the command line, for the record.
+        keys: Their keys, without ``out``.
+    """
     with ExitStack() as stack:
         with blame("resume", path), report_failures(list_memory_settings(settings)):
             run, checkpoint = resume_run(path, settings, keys)
@@ -106,6 +121,7 @@ def branch(settings: Settings, path: Path, folder: RunFolder, words: Sequence[st
                 link_checkpoint(checkpoint, folder.last_checkpoint)
                 folder.copy_history(RunFolder(checkpoint.parent.parent), run.cadence.epochs_done(run.state.position))
             train_to_end(run, folder)
+    return folder.path
 
 
 def is_ready(run: Run, folder: RunFolder, key: str) -> bool:

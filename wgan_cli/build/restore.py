@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from wgan_cli.build.players import build_generator
+from wgan_cli.build.plugins import require_parts
 from wgan_cli.build.run import build_run
 from wgan_cli.build.settle import build_cadence, settle
 from wgan_cli.devices import resolve_device
@@ -40,6 +41,7 @@ def resume_run(path: Path, changed: Settings, given: Sequence[str]) -> tuple[Run
     """
     require_changeable(path, given)
     file, checkpoint = find_checkpoint(path)
+    require_parts(checkpoint.config)
     config = dict(checkpoint.config)
     for key in given:
         _copy_setting(asdict(changed), config, key.split("."))
@@ -63,7 +65,7 @@ def resume_run(path: Path, changed: Settings, given: Sequence[str]) -> tuple[Run
 def find_earlier_runs(root: Path, settings: Settings, out: Path) -> Iterator[tuple[RunFolder, bool]]:
     """Find the runs with these settings in a folder, at any depth.
 
-    The images may have moved. In ``out`` itself, all settings that a resumed run can change may differ.
+    The images and plugins may have moved. In ``out`` itself, all settings that a resumed run can change may differ.
 
     Yields:
         The folder of a run, and whether the run is finished. The last saved run comes first.
@@ -73,7 +75,7 @@ def find_earlier_runs(root: Path, settings: Settings, out: Path) -> Iterator[tup
     found = []
 
     def is_same(stored: dict[str, Any], folder: RunFolder) -> bool:
-        ignored = CHANGEABLE if folder.path == out else ("dataset.root",)
+        ignored = CHANGEABLE if folder.path == out else ("dataset.root", "plugins")
         return _leave_out(ignored, stored) == _leave_out(ignored, config)
 
     for folder in find_runs(root):
@@ -105,6 +107,7 @@ def load_generator(path: str | Path, device: str = "cpu") -> Generator:
     target = resolve_device(device)
     with blame("checkpoint", path):
         _, checkpoint = find_checkpoint(parse_path(str(path)))
+        require_parts(checkpoint.config, ["generator"])
         with refuse_misfits("does not contain the generator that it describes"):
             tensors = dict(checkpoint.tensors)
             weights = take(tensors, "ema.") or take(tensors, "generator.")

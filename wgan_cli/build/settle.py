@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from wgan_cli.build.players import can_know_classes
+from wgan_cli.build.plugins import SUPPLIED
 from wgan_cli.constraints import CONSTRAINTS, Clip
 from wgan_cli.data import DATASETS
 from wgan_cli.errors import SettingError
@@ -48,17 +49,16 @@ def check_parts(settings: Settings) -> None:
     """
     own, use = split_dataset_settings(settings.dataset)
     check_settings(choose(DATASETS, own, "dataset"), own, "dataset")
-    supplied = ("image_size", "channels", "sample_shape", "num_classes")
     for key, part in (
         ("generator", choose(GENERATORS, settings.generator, "generator")),
         ("critic", choose(CRITICS, settings.critic, "critic")),
     ):
         network = getattr(settings, key)
-        check_settings(part, network, key, supplied)
+        check_settings(part, network, key, SUPPLIED[key])
         if use.conditional and not can_know_classes(part):
             raise SettingError("dataset.conditional", True, f"{key}={network['name']} does not support classes")
     optimizer = choose(OPTIMIZERS, settings.optimizer, "optimizer")
-    check_settings(optimizer, settings.optimizer, "optimizer", ("generator", "critic"))
+    check_settings(optimizer, settings.optimizer, "optimizer", SUPPLIED["optimizer"])
     if (warmup := settings.critic_warmup) is not None and not warmup.steps and warmup.every is None:
         raise SettingError("critic_warmup", asdict(warmup), "has no effect without steps or every")
 

@@ -17,7 +17,7 @@ from wgan_cli.cli.command_line import CommandLine, read_key
 from wgan_cli.errors import UsageError, quote_for_hydra
 from wgan_cli.settings import CONF_DIR
 
-Task = Callable[[DictConfig], None]
+Task = Callable[[DictConfig], object]
 
 
 def run_with_hydra(line: CommandLine, task: Task, *settings: str) -> None:

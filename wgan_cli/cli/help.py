@@ -3,13 +3,13 @@
 import re
 import string
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from wgan_cli import __version__
 from wgan_cli.cli.command_line import CommandLine, list_options
 from wgan_cli.cli.compose import compose_config, initialize_hydra, remove_hydra
 from wgan_cli.settings import CONF_DIR, GROUPS
@@ -22,7 +22,7 @@ def answer(line: CommandLine) -> str | None:
         HydraException: If the configuration cannot be composed.
     """
     if line.flags.version:
-        return f"wgan-cli {__version__}\n"
+        return f"wgan-cli {version('wgan-cli')}\n"
     if not line.flags.help and line.flags.cfg != "job":
         return None
     fixed = [override for override in line.overrides if not override.is_sweep_override()]

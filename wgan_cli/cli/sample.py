@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from wgan_cli.cli.command_line import parse_command_line, read_key
 from wgan_cli.cli.compose import run_with_hydra, to_plain
 from wgan_cli.cli.help import answer
+from wgan_cli.cli.plugins import add_plugins
 from wgan_cli.errors import SettingError, UsageError
 from wgan_cli.parameters import bind
 from wgan_cli.settings import SampleSettings
@@ -20,6 +21,7 @@ def sample(words: Sequence[str]) -> None:
     line = parse_command_line("sample", words)
     if line.is_sweep:
         raise UsageError("-m: wgan-sample draws from one checkpoint at a time")
+    add_plugins(line)
     if (text := answer(line)) is not None:
         print(text, end="")
         return

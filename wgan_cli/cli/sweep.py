@@ -27,7 +27,7 @@ log = logging.getLogger("wgan_cli")
 FAILED = ".failed-"  # a failed job, perhaps in another process, leaves a file with its number
 
 
-def sweep(line: CommandLine, run_job: Callable[[DictConfig], None]) -> None:
+def sweep(line: CommandLine, run_job: Callable[[DictConfig], object]) -> None:
     """Let Hydra run every job of a sweep, with any of its launchers.
 
     Raises:

@@ -15,6 +15,7 @@ from wgan_cli.cli.command_line import CommandLine, parse_command_line, read_key
 from wgan_cli.cli.compose import find_fixed_folder, let_command_line_win, run_with_hydra, to_plain
 from wgan_cli.cli.explain import RECIPE_WITHOUT_PACKAGE
 from wgan_cli.cli.help import answer
+from wgan_cli.cli.plugins import add_plugins
 from wgan_cli.cli.sweep import sweep
 from wgan_cli.errors import InputError, SettingError, blame
 from wgan_cli.files import parse_path
@@ -26,7 +27,8 @@ log = logging.getLogger("wgan_cli")
 
 def train(words: Sequence[str]) -> None:
     """Train what the words of the command line ask for: one run, or every job of a sweep."""
-    line = _prepare_resuming(parse_command_line("train", words))
+    line = prepare_resuming(parse_command_line("train", words))
+    add_plugins(line)
     if (text := answer(line)) is not None:
         print(text, end="")
         return
@@ -37,7 +39,7 @@ def train(words: Sequence[str]) -> None:
         run_with_hydra(line, train_composed)
 
 
-def _prepare_resuming(line: CommandLine) -> CommandLine:
+def prepare_resuming(line: CommandLine) -> CommandLine:
     """Reject settings that a resumed run may not change, and force the others upon the default options.
 
     Raises:
@@ -54,8 +56,8 @@ def _prepare_resuming(line: CommandLine) -> CommandLine:
     return line.force("dataset.root")  # which the default dataset lacks
 
 
-def train_composed(config: DictConfig) -> None:
-    """Train one run, which may be a job of a sweep or the rest of an earlier run.
+def train_composed(config: DictConfig) -> Path:
+    """Train one run, which may be a job of a sweep or the rest of an earlier run; return its folder.
 
     Args:
         config: As Hydra composed it. Hydra's own part is taken from ``HydraConfig``.
@@ -75,7 +77,7 @@ def train_composed(config: DictConfig) -> None:
     from wgan_cli.build.launch import launch  # imports torch, so check the settings first
 
     with chdir(hydra_config.runtime.cwd):  # resolve relative paths in the user's folder, even under hydra.job.chdir
-        launch(settings, words, [read_key(word) for word in words], out, find_fixed_folder(config), is_job)
+        return launch(settings, words, [read_key(word) for word in words], out, find_fixed_folder(config), is_job)
 
 
 def log_to_stdout() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset
 from wgan_cli.data.decode import load_images

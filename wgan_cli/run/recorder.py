@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from wgan_cli.data.dataset import DataSpec
 from wgan_cli.errors import RunFailedError

@@ -10,7 +10,7 @@ from signal import Signals
 from typing import Any, Literal
 
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from wgan_cli.data.dataset import DataSpec

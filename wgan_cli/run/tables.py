@@ -38,3 +38,12 @@ class Table:
         csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in self._columns])
         with name_in_errors(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())
+
+
+def read_last_row(path: Path) -> dict[str, float]:
+    """Return the last row of a table, without empty fields; nothing if there is no row or no table."""
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    except FileNotFoundError:
+        return {}
+    return {name: float(value) for name, value in rows[-1].items() if value} if rows else {}

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from wgan_cli.devices import measure_free_memory
 from wgan_cli.errors import InputError, SettingError, list_names
