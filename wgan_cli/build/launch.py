@@ -14,7 +14,7 @@ from wgan_cli.errors import as_typed, blame, report_failures
 from wgan_cli.files import link_latest, parse_path
 from wgan_cli.run.checkpoints import link_checkpoint
 from wgan_cli.run.folder import RunFolder
-from wgan_cli.run.logfile import log_to_file
+from wgan_cli.run.logfile import keep_messages, log_to_file
 from wgan_cli.run.plan import check_space, count_checkpoints, measure_checkpoint
 from wgan_cli.run.session import Run, execute
 from wgan_cli.run.tables import read_last_row
@@ -41,6 +41,11 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
         SystemExit: If a signal stops it, with 128 + the signal's number.
     """
     import_plugins(settings.plugins)
+    with keep_messages(log):
+        return _launch(settings, words, keys, out, root, is_job)
+
+
+def _launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: Path, root: Path, is_job: bool) -> Path:
     if settings.resume is None:
         return start(settings, RunFolder(out), words, None if is_job else root)
     if settings.resume != "auto":

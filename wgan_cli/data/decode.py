@@ -84,6 +84,8 @@ def load_images(
         if not len(images):
             raise InputError(report)
         logger.warning("%s: %s", folder, report)
+        if more:
+            logger.debug("%s: all of them: %s", folder, ", ".join(named))
     if all(image.max() < DARK for image in images):  # usually the first one is bright
         logger.warning(
             "%s: all images are darker than an eighth of the range; if their files have 16 bits a channel, but less "
