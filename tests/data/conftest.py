@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "wgan-cli"
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's folder cannot be written to; the system says so, but for the tests' user, who may be root."""
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path).is_relative_to(tmp_path) and mode == os.W_OK))
 
 
 @pytest.fixture

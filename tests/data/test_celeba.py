@@ -51,6 +51,15 @@ def write(root: Path, partition: str = PARTITION, archive: bytes | None = None) 
     return folder
 
 
+@pytest.mark.usefixtures("read_only")
+def test_an_archive_in_a_read_only_folder(tmp_path: Path) -> None:
+    write(tmp_path, archive=pack())
+    before = tree(tmp_path)
+    for _ in range(2):
+        assert len(celeba(root=str(tmp_path), image_size=SIZE).train) == COUNTS[0]
+        assert tree(tmp_path) == before
+
+
 def pack(prefix: str = "img_align_celeba/", **others: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -70,6 +70,14 @@ def write(root: Path, files: Files) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("read_only")
+def test_an_archive_in_a_read_only_folder(tmp_path: Path, published: Files) -> None:
+    (tmp_path / ARCHIVE).write_bytes(published[ARCHIVE])
+    before = tree(tmp_path)
+    assert len(cifar10(root=str(tmp_path)).train) == PER_BATCH * (len(BATCHES) - 1)
+    assert tree(tmp_path) == before
+
+
 def test_files_are_read_to_the_byte_as_torchvision_reads_them(tmp_path: Path, published: Files) -> None:
     write(tmp_path, published)
     dataset = cifar10(root=str(tmp_path))

@@ -69,6 +69,32 @@ def test_packed_files_are_unpacked_and_a_damaged_one_is_named(tmp_path: Path, mo
     assert tree(raw) == sorted([*FILES, *(file.name for file in packed)])
 
 
+@pytest.mark.usefixtures("read_only")
+def test_packed_files_in_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are unpacked once, into the user's cache."""
+    monkeypatch.setattr(MNIST, "download", never)
+    arrays = make_arrays()
+    raw = write(tmp_path, arrays)
+    packed = raw / f"{FILES[1]}.gz"
+    packed.write_bytes(gzip.compress((raw / FILES[1]).read_bytes()))
+    (raw / FILES[1]).unlink()
+    before = tree(tmp_path)
+    for _ in range(2):
+        np.testing.assert_array_equal(mnist(root=str(tmp_path)).train_labels, arrays[FILES[1]])
+        assert tree(tmp_path) == before
+        packed.write_bytes(b"is not read again")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(InputError, match=r"is read-only, and you have no home folder .*; set XDG_CACHE_HOME"):
+        mnist(root=str(tmp_path))
+
+
+def no_home(path: Path) -> Path:
+    if str(path).startswith("~"):
+        raise RuntimeError("Could not determine home directory.")
+    return path
+
+
 @pytest.mark.parametrize("cut", [0, 3, 10, 16, 500])
 @pytest.mark.parametrize("name", FILES)
 def test_a_truncated_file_is_named(name: str, cut: int, tmp_path: Path) -> None:
@@ -82,7 +108,8 @@ def test_a_truncated_file_is_named(name: str, cut: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [np.zeros(19, np.uint8), np.full(20, 10, np.uint8)])
 def test_images_and_labels_that_do_not_fit_together_are_refused(labels: np.ndarray, tmp_path: Path) -> None:
     raw = write(tmp_path, {**make_arrays(), FILES[3]: labels})
-    with pytest.raises(InputError, match=f"files in {raw} .*: 20 images of 28×28 and {len(labels)} labels"):
+    found = f"20 images of 28×28 and {len(labels)} labels"
+    with pytest.raises(InputError, match=f"{raw}/t10k-images-idx3-ubyte and .* do not fit together: {found}"):
         mnist(root=str(tmp_path))
 
 

@@ -112,5 +112,14 @@ def _get_paths(key: str) -> tuple[Path, Path]:
     Raises:
         RuntimeError: If the user has no home folder.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wgan-cli"
+    folder = find_folder()
     return folder / f"images-{key}.npy", folder / f"images-{key}.json"
+
+
+def find_folder() -> Path:
+    """Return the user's cache folder, which need not exist.
+
+    Raises:
+        RuntimeError: If the user has no home folder.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wgan-cli"

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset
 from wgan_cli.data.decode import load_images
-from wgan_cli.data.download import fill_folder
+from wgan_cli.data.download import choose_place, fill_folder
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
@@ -39,12 +39,13 @@ def celeba(
     validation part and the labels are left out. See :func:`~wgan_cli.data.decode.load_images` for the decoding.
     """
     folder = parse_path(root) / "celeba"
-    missing = [name for name in (PARTITION, IMAGES) if not (folder / name).exists()]
-    if missing:
-        _obtain(missing, folder)
-    partition = _read_partition(folder / PARTITION)
+    place = folder if all((folder / name).exists() for name in (PARTITION, IMAGES)) else choose_place(folder)
+    files = {name: folder / name if (folder / name).exists() else place / name for name in (PARTITION, IMAGES)}
+    if missing := [name for name, file in files.items() if not file.exists()]:
+        _obtain(missing, folder, place)
+    partition = _read_partition(files[PARTITION])
     train, test = (_choose_names(partition, part, limit, seed) for part in (TRAIN, TEST))
-    images, readable = load_images(folder / IMAGES, [*train, *test], image_size, channels)
+    images, readable = load_images(files[IMAGES], [*train, *test], image_size, channels)
     count = int(readable[: len(train)].sum())
     array = torch.from_numpy(images)
     return Dataset(array[:count], array[count:], why_no_classes="CelebA has none")
@@ -72,10 +73,10 @@ def _read_partition(path: Path) -> dict[str, int]:
     return partition
 
 
-def _obtain(missing: Collection[str], folder: Path) -> None:
-    """Put the missing files into the folder, from the archive in it or from a download."""
+def _obtain(missing: Collection[str], folder: Path, place: Path) -> None:
+    """Put the missing files into a place, from the archive in the folder or from a download."""
     advice = f"put {PARTITION} and {ARCHIVE} (or its folder {IMAGES}) into {folder} yourself"
-    with fill_folder("CelebA", folder, missing, advice) as temporary:
+    with fill_folder("CelebA", place, missing, advice) as temporary:
         partition = _find_or_download(PARTITION, folder, temporary)
         if IMAGES in missing:
             archive = _find_or_download(ARCHIVE, folder, temporary)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset, resize_images
-from wgan_cli.data.download import fill_folder
+from wgan_cli.data.download import choose_place, fill_folder
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
@@ -35,11 +35,13 @@ def cifar10(
     """
     from torchvision.datasets import CIFAR10  # slow to import
 
-    folder = parse_path(root) / CIFAR10.base_folder
+    parent = parse_path(root)
+    folder = parent / CIFAR10.base_folder
     published = {**dict(CIFAR10.train_list), **dict(CIFAR10.test_list), CIFAR10.meta["filename"]: CIFAR10.meta["md5"]}
-    missing = [name for name in published if not (folder / name).is_file()]
-    if missing:
-        _obtain(missing, folder)
+    if not all((folder / name).is_file() for name in published):
+        folder = choose_place(folder)
+    if missing := [name for name in published if not (folder / name).is_file()]:
+        _obtain(missing, folder, parent / CIFAR10.filename)
     for name, md5 in published.items():
         _verify(folder / name, md5)
     with warnings.catch_warnings():
@@ -57,13 +59,12 @@ def _select(source: Any, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
     return images, torch.tensor(source.targets)[kept]
 
 
-def _obtain(missing: Collection[str], folder: Path) -> None:
-    """Put the missing files into the folder, from the archive beside it or from a download."""
+def _obtain(missing: Collection[str], folder: Path, archive: Path) -> None:
+    """Put the missing files into the folder, from the archive or from a download."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import download_url
 
-    archive = folder.parent / CIFAR10.filename
-    advice = f"put {archive.name} from {CIFAR10.url} into {folder.parent} yourself"
+    advice = f"put {archive.name} from {CIFAR10.url} into {archive.parent} yourself"
     with fill_folder("CIFAR-10", folder, missing, advice) as temporary:
         if archive.is_file():
             _verify(archive, CIFAR10.tgz_md5)

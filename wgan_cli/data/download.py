@@ -1,17 +1,40 @@
 """Puts all files of a public dataset into its folder, or none."""
 
 import contextlib
+import hashlib
 import http.client
 import io
+import os
 import socket
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from wgan_cli.data import cache
 from wgan_cli.errors import InputError
 
 TIMEOUT = 5.0  # seconds to wait for a server
 FAILURES = (OSError, RuntimeError, http.client.HTTPException)  # of networks, disks and torchvision's downloader
+
+
+def choose_place(folder: Path) -> Path:
+    """Return where files that are missing in a folder are put: there, or in the user's cache if it is read-only.
+
+    Raises:
+        InputError: If neither is possible.
+    """
+    if os.access(_find_ancestor(folder), os.W_OK):
+        return folder
+    try:
+        digest = hashlib.sha256(os.fspath(folder.resolve()).encode()).hexdigest()[:16]
+        return cache.find_folder() / f"unpacked-{digest}" / folder.name
+    except RuntimeError as error:
+        reason = "is read-only, and you have no home folder to unpack its files in; set XDG_CACHE_HOME"
+        raise InputError(f"{folder} {reason}") from error
+
+
+def _find_ancestor(folder: Path) -> Path:
+    return next(place for place in [folder, *folder.parents] if place.exists())
 
 
 @contextlib.contextmanager
@@ -29,10 +52,9 @@ def fill_folder(name: str, folder: Path, missing: Collection[str], advice: str) 
     Raises:
         InputError: If the download fails, with the reason and the advice.
     """
-    ancestor = next(place for place in [folder, *folder.parents] if place.exists())
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=".download-", dir=ancestor) as temporary,
+            tempfile.TemporaryDirectory(prefix=".download-", dir=_find_ancestor(folder)) as temporary,
             _limit_waiting(TIMEOUT),
             contextlib.redirect_stdout(io.StringIO()),  # torchvision prints
         ):

@@ -4,13 +4,13 @@ import gzip
 import logging
 import shutil
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from wgan_cli.data.dataset import Channels, Dataset, ImageSize, Limit, choose_subset, resize_images
-from wgan_cli.data.download import fill_folder
+from wgan_cli.data.download import choose_place, fill_folder
 from wgan_cli.errors import InputError
 from wgan_cli.files import parse_path
 from wgan_cli.settings import Seed
@@ -51,12 +51,9 @@ def _load(
     kind: str, class_names: tuple[str, ...], root: str, image_size: int, channels: int, limit: int | None, seed: int
 ) -> Dataset:
     """Load one of torchvision's datasets in MNIST's format. ``kind`` names its class and its folder."""
-    raw = parse_path(root) / kind / "raw"
-    missing = [name for name in FILES if not (raw / name).is_file()]
-    if missing:
-        _obtain(missing, kind, raw)
-    train, train_labels = _read(raw, "train")
-    test, test_labels = _read(raw, "t10k")
+    files = _find_files(parse_path(root) / kind / "raw", kind)
+    train, train_labels = _read(files, "train")
+    test, test_labels = _read(files, "t10k")
     train_kept, test_kept = choose_subset(len(train), limit, seed), choose_subset(len(test), limit, seed)
     return Dataset(
         resize_images(train[train_kept], image_size, channels),
@@ -67,12 +64,21 @@ def _load(
     )
 
 
-def _obtain(missing: Collection[str], kind: str, raw: Path) -> None:
-    """Put the missing files into the folder: unpacked if all of their .gz files are there, otherwise downloaded."""
+def _find_files(raw: Path, kind: str) -> dict[str, Path]:
+    """Find the four files by name, after those that are missing in ``raw`` have been obtained."""
+    place = raw if all((raw / name).is_file() for name in FILES) else choose_place(raw)
+    files = {name: raw / name if (raw / name).is_file() else place / name for name in FILES}
+    if missing := [name for name, file in files.items() if not file.is_file()]:
+        _obtain(missing, kind, raw, place)
+    return files
+
+
+def _obtain(missing: Collection[str], kind: str, raw: Path, place: Path) -> None:
+    """Put the missing files into a place: unpacked if all of their .gz files are in ``raw``, otherwise downloaded."""
     from torchvision import datasets  # slow to import
 
     advice = f"put {', '.join(FILES)} (or their .gz files) into {raw} yourself"
-    with fill_folder(kind, raw, missing, advice) as temporary:
+    with fill_folder(kind, place, missing, advice) as temporary:
         if all((raw / f"{name}.gz").is_file() for name in missing):
             for name in missing:
                 _unpack(raw / f"{name}.gz", temporary / name)
@@ -91,15 +97,15 @@ def _unpack(packed: Path, target: Path) -> None:
         raise InputError(f"{packed} is damaged or truncated") from error
 
 
-def _read(raw: Path, part: str) -> tuple[Tensor, Tensor]:
+def _read(files: Mapping[str, Path], part: str) -> tuple[Tensor, Tensor]:
     """Read the images, uint8 (N, 1, 28, 28), and the labels, int64 (N,), of one part."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    images = _parse(read_image_file, raw / f"{part}-images-idx3-ubyte")
-    labels = _parse(read_label_file, raw / f"{part}-labels-idx1-ubyte")
+    images_file, labels_file = files[f"{part}-images-idx3-ubyte"], files[f"{part}-labels-idx1-ubyte"]
+    images, labels = _parse(read_image_file, images_file), _parse(read_label_file, labels_file)
     if len(images) != len(labels) or not len(images) or images.shape[1:] != (28, 28) or labels.max() >= len(DIGITS):
         found = f"{len(images)} images of {images.shape[1]}×{images.shape[2]} and {len(labels)} labels"
-        raise InputError(f"the {part} files in {raw} do not fit together: {found}")
+        raise InputError(f"{images_file} and {labels_file.name} do not fit together: {found}")
     return images.unsqueeze(1), labels
 
 
