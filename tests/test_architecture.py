@@ -19,7 +19,7 @@ PACKAGE = TESTS.parent / "wgan_cli"
 # Which part may import which, from the top down. ``networks.players`` is the interface of the networks.
 ALLOWED = {
     "": {"build", "cli", "networks.players"},  # in functions, or for types: importing it imports no torch, see below
-    "cli": {"build", "errors", "files", "parameters", "settings", "signals"},
+    "cli": {"build", "errors", "files", "parameters", "settings", "signals", "threads"},
     "build": {
         "constraints", "data", "devices", "errors", "files", "losses", "networks", "optimizers", "parameters", "run",
         "sampling", "settings", "signals", "training",
@@ -29,10 +29,10 @@ ALLOWED = {
     "training": {"constraints", "losses", "networks.players"},
     "constraints": {"networks.players", "parameters"},
     "losses": {"parameters"},
-    "data": {"devices", "errors", "files", "networks.players", "parameters", "settings"},
+    "data": {"devices", "errors", "files", "networks.players", "parameters", "settings", "threads"},
     "networks": {"parameters"},
     "optimizers": {"parameters"},
-    "devices": {"errors"},
+    "devices": {"errors", "threads"},
     "settings": {"errors", "parameters"},
     "parameters": {"errors"},
     "files": {"errors"},

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from wgan_cli.errors import SettingError
+from wgan_cli.threads import count_cores
 
 Precision = Literal["fp32", "bf16"]
 
@@ -31,6 +32,8 @@ def resolve_device(name: str) -> torch.device:
         raise SettingError("device", name, "no CUDA device is available to this installation of torch; try device=cpu")
     if index and int(index) >= torch.cuda.device_count():
         raise SettingError("device", name, f"must be below {torch.cuda.device_count()}, the number of CUDA devices")
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), count_cores()))  # torch does not see a container's limit
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32: TF32 keeps 10 of its 23 bits
     return torch.device(name)
 

@@ -98,7 +98,7 @@ OF_THIS_PROCESS: dict[str, Any] = {"out": None, "resume": None, "dry_run": False
 
 def select_storable(settings: Settings) -> dict[str, Any]:
     """Return the settings that a checkpoint stores, as plain data."""
-    return asdict(replace(settings, **OF_THIS_PROCESS))
+    return {**asdict(replace(settings, **OF_THIS_PROCESS)), "plugins": list(settings.plugins)}
 
 
 # Settings that the command line may change in a resumed run. All others come from the checkpoint.

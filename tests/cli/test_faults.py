@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from tests.builders import bits
 from tests.cli.conftest import FinishedRuns
-from tests.commands import TINY, Answer, names, refuse, results, run, tree
+from tests.commands import TINY, Answer, command, environment, names, refuse, results, run, tree
 from tests.data.files import photographs
 from tests.faults import FullDisk, LittleMemory, SignalAtOperation, SignalsAtUpdate
 from wgan_cli.cli.command_line import parse_command_line
@@ -31,6 +32,27 @@ def resume(folder: Path, *words: str) -> Answer:
 
 def read_last(folder: Path) -> Checkpoint:
     return read_checkpoint(folder / "run/checkpoints/last.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [
+        ('exec "$@" 2>&-', 0),
+        ('exec "$@" <&- >&- 2>&-', 0),
+        ('mkdir gone; cd gone; rmdir ../gone; exec "$@"', 2),
+    ],
+)
+def test_what_a_shell_may_do(shell: str, code: int, runs: FinishedRuns, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """Closed streams change nothing: no other file takes their numbers. A deleted folder is named."""
+    words = [command("wgan-train"), *tiny, "out=run"]
+    ended = subprocess.run(
+        ["sh", "-c", shell, "sh", *words], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert ended.returncode == code, ended.stderr
+    if code:
+        assert ended.stderr == "wgan-train: the working folder does not exist any more; change to another one\n"
+    else:
+        assert results(tmp_path / "run") == results(runs["whole"])
 
 
 # Disks. The runs are those of conftest.RUNS, so that their updates are known.

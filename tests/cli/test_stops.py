@@ -213,7 +213,7 @@ def test_ctrl_c_in_a_terminal(tiny: tuple[str, ...], tmp_path: Path) -> None:
     bar = b""
     with contextlib.suppress(OSError):  # the terminal is gone when the process is
         while piece := os.read(here, 4096):
-            if b"W=" in piece and b"W=" not in bar:
+            if b"wasserstein_estimate" in piece and b"wasserstein_estimate" not in bar:
                 process.send_signal(signal.SIGINT)
             bar += piece
     os.close(here)

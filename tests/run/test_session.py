@@ -38,7 +38,9 @@ def make_run(
 ) -> Run:
     """A run of 12 critic updates over 14 small images. The parts are the algorithm's."""
     algorithm, chosen = replace(make_algorithm(), **parts), settings(seed=11, max_minutes=max_minutes)
-    return Run(chosen, state or make_state(ema=True), algorithm, cadence, data_spec(), uint8_images(14), plan="")
+    return Run(
+        chosen, state or make_state(ema=True), algorithm, cadence, data_spec(), make_grid(uint8_images(14)), plan=""
+    )
 
 
 def create(path: Path) -> RunFolder:
@@ -103,7 +105,7 @@ def test_what_a_run_leaves(folder: RunFolder) -> None:
     saved = read_checkpoint(folder.last_checkpoint)
     assert (saved.config, saved.data) == (select_storable(run.settings), run.data)
     assert folder.last_checkpoint.samefile(folder.epoch_checkpoint(4))
-    for name, grid in (("epoch_0004", draw_grid(run.state.sampler, 11)), ("real", make_grid(run.real))):
+    for name, grid in (("epoch_0004", draw_grid(run.state.sampler, 11)), ("real", run.real)):
         assert np.array_equal(read_png(folder.sample(name))[:, :, 0], grid[0].numpy())
     before = tree(folder.path)
     assert execute(run, folder) == "finished"

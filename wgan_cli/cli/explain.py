@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from wgan_cli.cli.synonyms import suggest_option, suggest_setting
-from wgan_cli.errors import InputError, RunFailedError, as_typed, describe_os_error, make_printable, suggest
+from wgan_cli.errors import InputError, RunFailedError, UsageError, as_typed, describe_os_error, make_printable, suggest
 from wgan_cli.settings import GROUPS
 from wgan_cli.signals import restore_interrupts
 
@@ -35,6 +36,7 @@ def run_command(command: Callable[[Sequence[str]], None], words: Sequence[str]) 
     """Run a command, print the error that ends it, and return the exit code."""
     try:
         with restore_interrupts():
+            _require_working_folder()
             command(words)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0
@@ -42,6 +44,13 @@ def run_command(command: Callable[[Sequence[str]], None], words: Sequence[str]) 
         print(f"wgan-{command.__name__}: {explain(error)}", file=sys.stderr)
         return get_exit_code(error)
     return 0
+
+
+def _require_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the working folder does not exist any more; change to another one") from error
 
 
 def explain(error: BaseException) -> str:

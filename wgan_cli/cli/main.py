@@ -1,5 +1,6 @@
 """The console scripts. They import little, so that Ctrl-C works while the rest is imported."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from wgan_cli.signals import STOPPING, Interrupted, catch_signals
+from wgan_cli.threads import use_one_thread_if_necessary
 
 
 def wgan_train() -> NoReturn:
@@ -35,6 +37,8 @@ def wgan_sample() -> NoReturn:
 
 def _exit_with(program: str, command: Callable[[], int]) -> NoReturn:
     """Exit with the code of a command, or with 128 + the number of the signal that ends it."""
+    _open_closed_streams()
+    use_one_thread_if_necessary()
     with catch_signals():
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
@@ -47,6 +51,14 @@ def _exit_with(program: str, command: Callable[[], int]) -> NoReturn:
             code = 128 + error.signal
     _ignore_signals()
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Replace streams that the shell has closed, as ``2>&-`` does, so that no other file takes their number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
 
 
 def _ignore_signals() -> None:

@@ -74,6 +74,9 @@ def train_composed(config: DictConfig) -> Path:
     with blame("out", settings.out):
         out = Path(sweep_config.dir, sweep_config.subdir) if is_job else parse_path(settings.out or "")
 
+    if sys.stdout.isatty() and "torch" not in sys.modules:
+        print("loading PyTorch and the images ...", flush=True)  # which takes seconds
+
     from wgan_cli.build.launch import launch  # imports torch, so check the settings first
 
     with chdir(hydra_config.runtime.cwd):  # resolve relative paths in the user's folder, even under hydra.job.chdir

@@ -9,6 +9,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 
 from wgan_cli.data import cache
 from wgan_cli.errors import InputError
+from wgan_cli.threads import can_start, count_cores
 
 logger = logging.getLogger(__name__)
 
@@ -141,20 +143,17 @@ def _decode_into(images: cache.Pixels, folder: Path, paths: Sequence[str], white
 
     with (
         warnings.catch_warnings(),
-        ThreadPoolExecutor(_count_cores()) as pool,
+        ExitStack() as stack,
         tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar,
     ):
         warnings.simplefilter("ignore", UserWarning)  # about odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        cores = count_cores()
+        run = stack.enter_context(ThreadPoolExecutor(cores)).map if can_start(cores) else map
         for start in range(0, len(paths), QUEUE):
-            for _ in pool.map(decode, range(start, min(start + QUEUE, len(paths)))):
+            for _ in run(decode, range(start, min(start + QUEUE, len(paths)))):
                 bar.update()
     return errors
-
-
-def _count_cores() -> int | None:
-    """Return how many cores this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _is_temporary(error: Exception) -> bool:

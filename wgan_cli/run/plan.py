@@ -97,7 +97,7 @@ def check_space(folder: Path, size: int, files: int | None) -> str | None:
 def _describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         count = torch.get_num_threads()
-        return f"cpu, {count} thread{'s' if count > 1 else ''}"
+        return f"cpu, {_count(count, 'thread')}"
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
@@ -121,11 +121,16 @@ def _describe_schedule(schedule: CriticSchedule) -> str:
 
 
 def _describe_length(settings: Settings, cadence: Cadence) -> str:
-    limits = [] if settings.max_minutes is None else [f"{settings.max_minutes:g} minutes"]
+    limits = [] if settings.max_minutes is None else [f"{_count(settings.max_minutes, 'minute')}"]
     if cadence.total_updates is not None:
         epochs = cadence.total_updates / cadence.updates_per_epoch
-        limits = [f"{epochs:,.4g} epochs, {cadence.total_steps:,} steps", *limits]
-    return f"{' or '.join(limits)}; an epoch has {cadence.updates_per_epoch:,} critic updates"
+        limits = [f"{_count(epochs, 'epoch')}, {_count(cadence.total_steps or 0, 'step')}", *limits]
+    return f"{' or '.join(limits)}; an epoch has {_count(cadence.updates_per_epoch, 'critic update')}"
+
+
+def _count(number: float, noun: str) -> str:
+    text = f"{number:,.4g}" if number % 1 else f"{number:,.0f}"
+    return f"{text} {noun}" if number == 1 else f"{text} {noun}s"
 
 
 def _count_parameters(network: nn.Module) -> int:

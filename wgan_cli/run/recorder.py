@@ -15,6 +15,7 @@ from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.checkpoints import Checkpoint, link_checkpoint, save_checkpoint
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.measures import Measure
+from wgan_cli.run.progress import advance_bar, format_numbers, show_numbers
 from wgan_cli.run.trackers import Row, Tracker
 from wgan_cli.sampling.draw import draw_grid
 from wgan_cli.sampling.pictures import read_pictures, save_gif, save_png
@@ -75,7 +76,7 @@ class Recorder:
         save_now = minutes_since(self._saved) >= (self._settings.checkpoint.every_minutes or math.inf)
         if finished or save_now or cadence.row_due(position) or cadence.epoch_ended(position):
             require_finite(state)
-        self._bar.update(position.critic_updates * self._settings.batch_size - self._bar.n)
+        advance_bar(self._bar, cadence, self._settings.batch_size, position)
 
         if cadence.row_due(position):
             self._write_row(state)
@@ -130,8 +131,8 @@ class Recorder:
 
     def _show_row(self, row: Row, measured: dict[str, float], rate: float) -> None:
         """Show a row beside the bar, or as a line if there is no bar; the log file has the line in any case."""
-        self._bar.set_postfix({SHORT.get(name, name): f"{value:.3g}" for name, value in measured.items()})
-        values = [f"{name} {value:.4g}" for name, value in measured.items()]
+        show_numbers(self._bar, measured)
+        values = list(format_numbers(measured, digits=4).values())
         if rate:
             values.append(f"{rate:.0f} images/s")
         if rate and self._cadence.total_updates is not None:
@@ -149,10 +150,6 @@ class Recorder:
         shown = grids[:: -(-len(grids) // FRAMES)] if grids else []
         if frames := read_pictures(dict.fromkeys([*shown, *grids[-1:]]), FRAME_SIDE):
             save_gif(frames, self._folder.film, FRAME_MILLISECONDS, HOLD_MILLISECONDS)
-
-
-# Short names for the progress bar.
-SHORT = {"critic_loss": "critic", "generator_loss": "generator", "wasserstein_estimate": "W"}
 
 
 def minutes_since(moment: float) -> float:

@@ -3,20 +3,18 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from signal import Signals
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
-from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from wgan_cli.data.dataset import DataSpec
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.run.folder import RunFolder
 from wgan_cli.run.measures import Measure, TrainingMeans
+from wgan_cli.run.progress import open_bar
 from wgan_cli.run.recorder import Recorder, minutes_since
 from wgan_cli.run.trackers import CsvTracker
 from wgan_cli.sampling.pictures import save_png
@@ -76,7 +74,8 @@ def execute(run: Run, folder: RunFolder) -> Ending:
     columns = [column for measure in measures for column in measure.columns]
     trackers = [CsvTracker(folder, columns, keep=run.state.rows)]
 
-    with heed_signals() as request, _show_progress(run) as bar:
+    bar = open_bar(run.cadence, run.settings.batch_size, run.state.position)
+    with heed_signals() as request, logging_redirect_tqdm([log]), bar:
         recorder = Recorder(run.settings, run.cadence, run.data, folder, bar, measures, trackers, run.state)
         folder.film.parent.mkdir(exist_ok=True)
         save_png(run.real, folder.sample("real"))
@@ -96,16 +95,3 @@ def execute(run: Run, folder: RunFolder) -> Ending:
         if ending != "finished":
             recorder.record_stop(run.state)
     return ending or "finished"
-
-
-@contextmanager
-def _show_progress(run: Run) -> Iterator["tqdm[Any]"]:
-    """Show a progress bar on a terminal, and nothing elsewhere."""
-    batch = run.settings.batch_size
-    done, updates = run.state.position.critic_updates * batch, run.cadence.total_updates
-    total = None if updates is None else updates * batch
-    with (
-        logging_redirect_tqdm([log]),
-        tqdm(total=total, initial=done, unit="images", unit_scale=True, disable=None, dynamic_ncols=True) as bar,
-    ):
-        yield bar
