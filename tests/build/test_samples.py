@@ -19,7 +19,7 @@ from wgan_cli.settings import SampleSettings
 
 USUAL: dict[str, Any] = {
     "checkpoint": "last.safetensors", "mode": "grid", "num_images": None, "seed": 0, "classes": None, "stops": 4,
-    "truncation": None, "latents": None, "export": None, "out": None, "device": "cpu",
+    "truncation": None, "latents": None, "export": None, "out": None, "device": "cpu", "plugins": (),
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_every_choice_is_known() -> None:
     annotations = SampleSettings.__annotations__
     assert {*get_args(annotations["mode"])} == MODES.keys()
     assert {*get_args(get_args(annotations["export"])[0])} == SUFFIXES.keys() == EXPORTERS.keys()
-    assert {*OF_IMAGES} == annotations.keys() - {"checkpoint", "export", "out", "device"}
+    assert {*OF_IMAGES} == annotations.keys() - {"checkpoint", "export", "out", "device", "plugins"}
 
 
 @pytest.mark.parametrize(
