@@ -53,6 +53,8 @@ CRITIC_LOSSES: dict[str, LossFunction] = {
     "relativistic_average": _rasgan,
 }
 
+CRITIC_LOSSES["wasserstein_gp"] = CRITIC_LOSSES["wasserstein"]
+
 GENERATOR_LOSSES: dict[str, LossFunction] = {
     "wasserstein": lambda r, f: -f.mean(),  # noqa: ARG005
     "hinge": lambda r, f: -f.mean(),  # noqa: ARG005
@@ -62,6 +64,7 @@ GENERATOR_LOSSES: dict[str, LossFunction] = {
     "relativistic": lambda r, f: _rsgan(f, r),
     "relativistic_average": lambda r, f: _rasgan(f, r),
 }
+GENERATOR_LOSSES["wasserstein_gp"] = GENERATOR_LOSSES["wasserstein"]
 
 
 # Gradient penalties. The gradients come from a critic whose gradient is known in closed form, one row a sample.

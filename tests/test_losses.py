@@ -43,6 +43,7 @@ SP = {x: log(1 + exp(x)) for x in (-4, -3, -2, -1, 0, 1, 2, 3, 4)}  # softplus
 R, F = [2.0, 0.0], [-1.0, 1.0]  # mean 1 and 0; R − F = 3, −1
 BY_HAND = [
     ("wasserstein", 0 - 1, -0.0),
+    ("wasserstein_gp", 0 - 1, -0.0),
     ("hinge", (0 + 1) / 2 + (0 + 2) / 2, 0.0),
     ("minimax", (SP[-2] + SP[0]) / 2 + (SP[-1] + SP[1]) / 2, -(SP[-1] + SP[1]) / 2),
     ("nonsaturating", (SP[-2] + SP[0]) / 2 + (SP[-1] + SP[1]) / 2, (SP[1] + SP[-1]) / 2),

@@ -173,6 +173,15 @@ def test_what_the_program_gives_cannot_be_set() -> None:
         bind(part, {"size": 3}, size=7)
 
 
+def test_a_parameter_without_an_annotation_is_named() -> None:
+    def careless(depth: int, rate=0.5) -> object:  # type: ignore[no-untyped-def]
+        return depth * rate
+
+    message = r"critic.rate=0.1: the parameter rate of .*careless must be annotated, as rate: float"
+    with pytest.raises(SettingError, match=message):
+        bind(careless, {"depth": 3, "rate": 0.1}, "critic")
+
+
 def test_name_chooses_the_part_and_reaches_it_only_where_it_is_a_parameter() -> None:
     def named(name: str) -> str:
         return name

@@ -142,4 +142,5 @@ LOSSES: dict[str, type[Loss]] = {
     "relativistic": Relativistic,
     "relativistic_average": RelativisticAverage,
     "wasserstein": Wasserstein,
+    "wasserstein_gp": Wasserstein,  # it differs by the constraint and the optimizer that it brings
 }

@@ -91,7 +91,8 @@ def check_settings(
         given: Names of the parameters that the program supplies.
 
     Raises:
-        SettingError: If a setting is unknown, missing, of the wrong type or out of range.
+        SettingError: If a setting is unknown, missing, of the wrong type or out of range, or if a parameter has no
+            annotation.
     """
     signature = inspect.signature(part, eval_str=True)
     parameters = {name: parameter for name, parameter in signature.parameters.items() if name not in given}
@@ -100,6 +101,9 @@ def check_settings(
         raise UnknownSettingError(_join(key, str(unknown[0])), parameters)
     arguments = {}
     for name, parameter in parameters.items():
+        if parameter.annotation is parameter.empty:
+            where = f"the parameter {name} of {getattr(part, '__qualname__', part)}"
+            raise SettingError(_join(key, name), settings.get(name), f"{where} must be annotated, as {name}: float")
         if name in settings:
             arguments[name] = check_value(settings[name], parameter.annotation, _join(key, name))
         elif parameter.default is parameter.empty:

@@ -9,9 +9,9 @@ from wgan_cli.build.players import build_generator, build_players, check_players
 from wgan_cli.build.run import build_run
 from wgan_cli.constraints import CONSTRAINTS
 from wgan_cli.errors import SettingError
-from wgan_cli.networks import GENERATORS
+from wgan_cli.networks import CRITICS, GENERATORS
 from wgan_cli.networks.mlp import MLPGenerator
-from wgan_cli.networks.players import Generator
+from wgan_cli.networks.players import Critic, Generator
 from wgan_cli.sampling.draw import draw_grid
 from wgan_cli.settings import Settings
 from wgan_cli.training.streams import Streams
@@ -90,6 +90,40 @@ def test_networks_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
         assert draw_grid(run.state.sampler, 0).dim() == 3
     with pytest.raises(SettingError, match=r"dataset.conditional=true: generator=without does not support classes"):
         build_run(settings(generator={"name": "without"}, dataset={**dataset, "conditional": True}))
+
+
+class Rows(Generator):
+    """A mistake: images as rows."""
+
+    def __init__(self, latent_dim: int = 3) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.layer = nn.Linear(latent_dim, 432)
+
+    def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
+        images: Tensor = self.layer(latents)
+        return images
+
+
+class Column(Critic):
+    """A mistake: a column of scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(432, 1)
+
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        scores: Tensor = self.layer(images.flatten(1))
+        return scores
+
+
+def test_networks_that_return_a_wrong_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "rows", Rows)
+    monkeypatch.setitem(CRITICS, "column", Column)
+    with pytest.raises(SettingError, match=r"generator=Rows: maps \(2, 3\) to \(2, 432\); must be \(2, 3, 12, 12\)"):
+        build_run(settings(generator={"name": "rows"}))
+    with pytest.raises(SettingError, match=r"critic=Column: maps \(2, 3, 12, 12\) to \(2, 1\); must be \(2,\)"):
+        build_run(settings(critic={"name": "column"}))
 
 
 def test_a_generator_of_points() -> None:

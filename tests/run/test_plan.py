@@ -47,8 +47,8 @@ def test_the_plan() -> None:
     for words in (
         "cpu, 1 thread, bf16",
         "glyphs, 400 for training, 1×12×12, batches of 4\n",
-        f"mlp, {33_280 + 262_656 + 73_872:,} parameters, averaged for samples",
-        f"mlp, {74_240 + 262_656 + 513:,} parameters\n",
+        f"), {33_280 + 262_656 + 73_872:,} parameters, averaged for samples",
+        f"), {74_240 + 262_656 + 513:,} parameters\n",
         "wasserstein, constraint clip (clip_value 0.2), n_critic 5\n",
         "rmsprop (learning_rate 0.01)\n",
         "4 epochs, 80 steps; an epoch has 100 critic updates\n",

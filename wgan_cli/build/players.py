@@ -11,7 +11,7 @@ from wgan_cli.constraints import Constraint
 from wgan_cli.data.dataset import DataSpec
 from wgan_cli.errors import SettingError
 from wgan_cli.networks import CRITICS, GENERATORS
-from wgan_cli.networks.players import Generator, mixes_samples
+from wgan_cli.networks.players import Batch, Generator, mixes_samples
 from wgan_cli.parameters import bind, choose
 from wgan_cli.run.checkpoints import Checkpoint, refuse_misfits
 from wgan_cli.settings import Settings
@@ -72,6 +72,28 @@ def build_critic(settings: Mapping[str, Any], data: DataSpec, constraint: Constr
             "samples; use critic.normalization=layer or none",
         )
     return constraint.wrap(critic)
+
+
+@torch.no_grad()
+def require_shapes(generator: Generator, critic: nn.Module, data: DataSpec, device: torch.device) -> None:
+    """Check what both networks return for a batch of two. A user's own network may get this wrong.
+
+    Raises:
+        SettingError: If a shape is wrong.
+    """
+    classes = None if data.num_classes is None else torch.zeros(2, dtype=torch.int64, device=device)
+    samples = torch.zeros(2, *data.shape, device=device)
+    latents = torch.zeros(2, generator.latent_dim, device=device)
+    for key, player, batch, expected in (
+        ("generator", generator, Batch(latents, classes), samples.shape),
+        ("critic", critic, Batch(samples, classes), samples.shape[:1]),
+    ):
+        was_training = player.training
+        found = tuple(player.eval()(*batch).shape)
+        player.train(was_training)
+        if found != tuple(expected):
+            given = tuple(batch.samples.shape)
+            raise SettingError(key, type(player).__name__, f"maps {given} to {found}; must be {tuple(expected)}")
 
 
 def check_players(settings: Settings, constraint: Constraint, streams: Streams, checkpoint: Checkpoint | None) -> None:

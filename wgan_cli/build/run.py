@@ -3,7 +3,7 @@
 import torch
 
 from wgan_cli.build.data import build_batches, load_dataset, require_same_data
-from wgan_cli.build.players import DOES_NOT_FIT, build_players, check_players
+from wgan_cli.build.players import DOES_NOT_FIT, build_players, check_players, require_shapes
 from wgan_cli.build.settle import build_cadence, check_parts, settle
 from wgan_cli.constraints import CONSTRAINTS, Constraint
 from wgan_cli.data.dataset import DataSpec
@@ -82,6 +82,7 @@ def _build_state(
     generator, critic = build_players(settings, data, constraint, streams)
     for network in (generator, critic):
         network.to(streams.device).to(memory_format=torch.channels_last)
+    require_shapes(generator, critic, data, streams.device)
     part = choose(OPTIMIZERS, settings.optimizer, "optimizer")
     optimizers = bind(part, settings.optimizer, "optimizer", generator=generator, critic=critic)
     ema = copy_for_average(generator) if settings.ema is not None else None

@@ -108,7 +108,7 @@ def compose_config(line: CommandLine, settings: Sequence[str] | None = None) -> 
     return config
 
 
-def let_command_line_win(config: DictConfig, config_name: str, settings: Sequence[str]) -> None:
+def let_command_line_win(config: DictConfig, config_name: str, settings: Sequence[str]) -> str | None:
     """Make an option on the command line replace a recipe's settings for that group.
 
     Hydra merges the two: a recipe's ``optimizer: {betas: ...}`` would stay if the command line chooses an optimizer
@@ -118,14 +118,23 @@ def let_command_line_win(config: DictConfig, config_name: str, settings: Sequenc
         config: As composed by Hydra, which must be initialised. It is changed in place.
         config_name: The primary configuration.
         settings: The words that it was composed from.
+
+    Returns:
+        What stays of the recipe although the chosen loss usually brings something else, in a sentence; or None.
     """
+    stays, usual = [], []
     keys = {word.partition("=")[0] for word in settings}
     chosen = keys & {"generator", "critic", "loss", "constraint", "optimizer"}
     if "experiment" in keys and chosen:
         kept = [word for word in settings if read_key(word).partition(".")[0] in {*chosen, "hydra"}]
-        without_recipe = compose(config_name, kept)
+        without_recipe = compose(config_name, kept, return_hydra_config=True)
         for group in chosen:
             config[group] = without_recipe[group]
+        for group in ("constraint", "optimizer") if "loss" in chosen else ():
+            if group not in chosen and config[group].name != without_recipe[group].name:
+                stays.append(f"{group}={config[group].name}")
+                usual.append(f"{group}={without_recipe.hydra.runtime.choices[group]}")
+    return f"{' '.join(stays)} of the recipe; usual for this loss: {' '.join(usual)}" if stays else None
 
 
 def remove_hydra(config: DictConfig) -> DictConfig:

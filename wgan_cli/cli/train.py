@@ -65,7 +65,8 @@ def train_composed(config: DictConfig) -> Path:
     log_to_stdout()  # again, because a launcher may run jobs in other processes
     hydra_config = HydraConfig.get()
     words = list(hydra_config.overrides.task)
-    let_command_line_win(config, hydra_config.job.config_name or "train", words)
+    if remark := let_command_line_win(config, hydra_config.job.config_name or "train", words):
+        log.info("%s", remark)
     chosen = to_plain(config)
     if "experiment" in chosen:
         raise InputError(RECIPE_WITHOUT_PACKAGE)

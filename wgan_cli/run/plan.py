@@ -28,12 +28,13 @@ def describe_run(settings: Settings, state: TrainingState, cadence: Cadence, dat
     """
     files, size = count_checkpoints(state, cadence, settings.checkpoint.keep), measure_checkpoint(state)
     averaged = ", averaged for samples" if state.ema else ""
+    generator = f"{_count_parameters(state.generator):,} parameters{averaged}"
     lines = {
         "device": f"{_describe_device(state.device)}, {precision}",
         "images": _describe_data(settings, data),
-        "generator": f"{settings.generator['name']}, {_count_parameters(state.generator):,} parameters{averaged}",
-        "critic": f"{settings.critic['name']}, {_count_parameters(state.critic):,} parameters",
-        "loss": f"{settings.loss['name']}, constraint {_describe_part(settings.constraint)}, "
+        "generator": f"{_describe_part(settings.generator)}, {generator}",
+        "critic": f"{_describe_part(settings.critic)}, {_count_parameters(state.critic):,} parameters",
+        "loss": f"{_describe_part(settings.loss)}, constraint {_describe_part(settings.constraint)}, "
         f"n_critic {_describe_schedule(cadence.schedule)}",
         "optimizer": _describe_part(settings.optimizer),
         "length": _describe_length(settings, cadence),
