@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 LONGEST_VALUE = 200  # characters of a value in a message; a path often has a hundred
+NOT_TEXT = r"([-+]?[\d.]+(e[-+]?\d+)?|true|false|null)?"  # what is a number, a truth value or nothing in YAML
 LONGEST_NAME, MOST_NAMES = 24, 10  # characters of a class name in a message, and names in a list of them
 
 
@@ -138,7 +139,7 @@ def format_value(value: object, depth: int = 3) -> str:
         text = f"{{{', '.join(f'{key}: {format_value(item, depth - 1)}' for key, item in value.items())}}}"
     elif isinstance(value, list | tuple):
         text = f"[{', '.join(format_value(item, depth - 1) for item in value)}]"
-    elif isinstance(value, str) and re.fullmatch(r"([-+]?[\d.]+(e[-+]?\d+)?|true|false|null)?", value, re.IGNORECASE):
+    elif isinstance(value, str) and re.fullmatch(NOT_TEXT, value, re.IGNORECASE):
         text = f'"{value}"'  # shows that it is text
     else:
         text = str(value)
@@ -151,8 +152,8 @@ def as_typed(key: str, value: object) -> str:
 
 
 def quote_for_hydra(text: str) -> str:
-    """Return a text, in double quotes if it has characters other than letters, digits and ``_./-``."""
-    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+    """Return a text, in double quotes if Hydra would read something else, or if it has special characters."""
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII) and not re.fullmatch(NOT_TEXT, text, re.IGNORECASE):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -31,6 +31,9 @@ COMPOSITION = {
 }
 GRAMMAR = {
     "--n_critic 5": ("--n_critic: no such flag; write a setting as key=value: n_critic=...",),
+    "mnist": ("'mnist' is not a setting; write it as key=value, such as dataset=mnist\n",),
+    "run": ("'run' is not a setting; write it as key=value, such as resume=run\n",),
+    "'epochs=3\r'": ("the script has Windows line ends; remove them with: sed -i 's/\\r$//' SCRIPT\n",),
     "--lr=3": ("--lr: no such flag; write a setting as key=value: optimizer.learning_rate=3\n",),
     "lr=3": ("lr: no such setting (did you mean optimizer.learning_rate?)",),
     "loss=wgan_gp": ("loss=wgan_gp: no such option (did you mean wasserstein_gp?)",),
@@ -76,7 +79,11 @@ OWN_OPTIONS = {
     "--config-dir=mine loss=odd": ("loss.name=odd: no such loss; must be one of hinge",),
     "--config-dir=mine optimizer=slow": ("optimizer.rate: no such setting", "learning_rate"),
     "--config-dir=mine dataset=broken": ("mine/dataset/broken.yaml, line 2: expected the node content",),
-    "--config-dir=mine experiment=nested": ("must start with the line '# @package _global_'",),
+    "--config-dir=mine experiment=nested": ("mine/experiment/nested.yaml, line 1: must be '# @package _global_'",),
+    "--config-dir=mine experiment=late": ("late.yaml, line 2: '# @package _global_' must be the first line",),
+    "--config-dir=mine experiment=marked": ("marked.yaml, line 1: starts with a byte order mark",),
+    "--config-dir=mine experiment=short": ("mine/experiment/short.yml: must be called short.yaml\n",),
+    "--config-dir=mine experiment=tab": ("experiment/tab.yaml, line 3: found character '\\t'",),
     "--config-dir=mine experiment=mapping": ("'experiment/mapping', defaults must be a list",),
     "--config-dir=mine experiment=endless": ("an option's defaults lead back to the option itself",),
     "--config-dir=mine experiment=twice": ("loss: an option is chosen in two files; write '- override /loss: ...'",),
@@ -94,6 +101,7 @@ SAMPLE = {
     "": ("checkpoint: must be set, as checkpoint=...",),
     "checkpoint=run num_image=5": ("num_image: no such setting (did you mean num_images?)",),
     "checkpoint=run classes=3": ("classes=[3]: this generator was trained without classes",),
+    "run": ("'run' is not a setting; write it as key=value, such as checkpoint=run\n",),
     "checkpoint=run classes=3,7": ("classes=3,7: several values; for a list, write 'classes=[3,7]'\n",),
     "checkpoint=run export=onnx mode=npz": ("mode=npz: cannot be combined with export=onnx",),
     "checkpoint=run hydra.mode=MULTIRUN": ("wgan-sample draws from one checkpoint at a time",),
@@ -128,6 +136,10 @@ def world(runs: FinishedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mine/optimizer/slow.yaml": "name: adam\nrate: 1\n",
         "mine/dataset/broken.yaml": "name: [\n",
         "mine/experiment/nested.yaml": "epochs: 3\n",
+        "mine/experiment/late.yaml": "# mine\n# @package _global_\n",
+        "mine/experiment/marked.yaml": "\u00ef\u00bb\u00bf# @package _global_\n",
+        "mine/experiment/short.yml": "# @package _global_\n",
+        "mine/experiment/tab.yaml": "# @package _global_\nlog:\n\tevery: 3\n",
         "mine/experiment/mapping.yaml": "# @package _global_\ndefaults: {loss: hinge}\n",
         "mine/experiment/endless.yaml": "# @package _global_\ndefaults: [/experiment: endless]\n",
         "mine/experiment/twice.yaml": "# @package _global_\ndefaults: [/loss: hinge]\n",
@@ -167,6 +179,11 @@ def test_advice_that_can_be_pasted(world: Path, tiny: tuple[str, ...]) -> None:
     said = refuse("wgan-train", *tiny, "dataset.root=größe", cwd=world)
     (setting,) = shlex.split(said.partition(" twice: ")[2])
     assert "40 for training" in run("wgan-train", *tiny, setting, "out=x", "dry_run=true", cwd=world).out
+    for name in ("a b'c", "a,b", "[x]", "a(b)", 'a"b', "3"):
+        said = refuse("wgan-train", *tiny, f"out={name}", cwd=world)
+        (setting,) = shlex.split(said.partition("quote ")[2].partition(" twice: ")[2])
+        planned = run("wgan-train", *tiny, setting, "dry_run=true", cwd=world).out
+        assert planned.endswith(f"results     {name}\n")
     said = refuse("wgan-train", *tiny, "out=run", cwd=world)
     assert said == "wgan-train: out=run: contains a run; continue it with resume=run\n"
     run("wgan-train", "resume=run", "epochs=2", "dry_run=true", cwd=world)

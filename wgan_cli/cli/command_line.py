@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, ValueType
 
 from wgan_cli.cli.synonyms import translate
-from wgan_cli.errors import UsageError, suggest
+from wgan_cli.errors import UsageError, as_typed, suggest
 from wgan_cli.settings import CONF_DIR, GROUPS
 
 SWITCHES = (
@@ -23,6 +23,8 @@ SWITCHES = (
     ("--resolve",),
     ("--shell-completion", "--shell_completion", "-sc"),
 )
+PATHS = ("out", "resume", "dataset.root", "checkpoint", "latents")  # settings that are any text
+HEADER = r"#\s*@package\s+_global_\s*"  # of a recipe
 INSTEAD_OF_A_RUN = ("multirun", "cfg", "info", "shell_completion", "hydra_help")  # mutually exclusive
 
 
@@ -82,6 +84,8 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     parser.add_argument("--package", "-p")
     parser.add_argument("--info", "-i", nargs="?", const="all")
+    if any(word.endswith("\r") for word in words):
+        raise UsageError("the script has Windows line ends; remove them with: sed -i 's/\\r$//' SCRIPT")
     flags, settings = parser.parse_known_args(list(words))
     known = [*(names[0] for names in SWITCHES), "--config-dir", "--config-name", "--cfg", "--package", "--info"]
     for word in settings:
@@ -91,8 +95,10 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
             ours = translate(name)
             advice = f"; write a setting as key=value: {ours or name}={value or '...'}"
             raise UsageError(f"{key}: no such flag{(not ours and suggest(key, known)) or advice}")
-        if not key:
-            raise UsageError(f"{word!r} is not a setting; write it as key=value, such as n_critic=5")
+        if not key or ("=" not in word and not word.startswith("~")):
+            raise UsageError(
+                f"{word!r} is not a setting; write it as key=value, such as {_find_example(command, word)}"
+            )
     _check_flags(flags, settings)
     overrides = () if flags.shell_completion else tuple(OverridesParser.create().parse_overrides(settings))
     line = CommandLine(command, tuple(words), flags, tuple(settings), overrides)
@@ -103,6 +109,16 @@ def parse_command_line(command: str, words: Sequence[str]) -> CommandLine:
 def read_key(word: str) -> str:
     """Return the key of a setting, without a prefix such as + or ~."""
     return word.lstrip("+~").partition("=")[0]
+
+
+def _find_example(command: str, word: str) -> str:
+    """Return a setting with a word that was typed alone, if it is an option, a file or a folder."""
+    options = {name: group for group in GROUPS for name in list_options(group)}
+    if command == "sample":
+        return as_typed("checkpoint", word) if word else "num_images=100"
+    if word in options:
+        return f"{options[word]}={word}"
+    return as_typed("resume", word) if word and Path(word).exists() else "n_critic=5"
 
 
 def _check_flags(flags: argparse.Namespace, settings: Sequence[str]) -> None:
@@ -132,13 +148,21 @@ def _check_options(line: CommandLine) -> None:
             raise UsageError(f"{group}: set the folder with out=FOLDER")
         if override.is_delete() and group.partition(".")[0] != "hydra":
             raise UsageError(f"{word}: a setting cannot be deleted; leave it out for its default")
+        as_text = as_typed(group, (word or "").partition("=")[2])
+        if group in PATHS and not override.is_sweep_override() and not isinstance(override.value(), str | None):
+            raise UsageError(f"{word}: must be text; quote it twice: {as_text}")
         if override.is_sweep_override() and not (line.is_sweep or line.flags.help):
             hints = ["for a sweep, add -m"] if line.command == "train" else []
             as_list = shlex.quote(f"{group}=[{(word or '').partition('=')[2]}]")
-            hints += [] if group in GROUPS else [f"for a list, write {as_list}"]
+            if group in PATHS:
+                hints.append(f"for a comma in the value, quote it twice: {as_text}")
+            elif group not in GROUPS:
+                hints.append(f"for a list, write {as_list}")
             raise UsageError(f"{word}: several values; {'; '.join(hints)}")
         if group not in GROUPS:
             continue
+        if line.flags.config_dir is not None and override.value_type is ValueType.ELEMENT:
+            _check_file(line.flags.config_dir / group / f"{override.value()}.yaml", is_recipe=group == "experiment")
         if override.is_add():
             raise UsageError(f"{word}: {group} already has an option; leave out the +")
         several = override.value_type in (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
@@ -147,6 +171,26 @@ def _check_options(line: CommandLine) -> None:
             names = ", ".join(list_options(group, line.flags.config_dir))
             default = "no recipe" if group == "experiment" else "the default"
             raise UsageError(f"{word}: must be one of {names}; leave out {group}= for {default}")
+
+
+def _check_file(file: Path, is_recipe: bool) -> None:
+    """Refuse a user's option that Hydra would not find, or would take for something else.
+
+    Raises:
+        UsageError: With the file and the line.
+    """
+    if file.with_suffix(".yml").is_file() and not file.is_file():
+        raise UsageError(f"{file.with_suffix('.yml')}: must be called {file.name}")
+    if not is_recipe or not file.is_file():
+        return
+    lines = file.read_text(encoding="utf-8").splitlines()
+    header = next((number for number, text in enumerate(lines, 1) if re.fullmatch(HEADER, text)), None)
+    if lines and lines[0].startswith("\ufeff"):
+        raise UsageError(f"{file}, line 1: starts with a byte order mark; save the file as UTF-8 without one")
+    if header is None:
+        raise UsageError(f"{file}, line 1: must be '# @package _global_', as in every recipe")
+    if any(text.strip() for text in lines[: header - 1]):
+        raise UsageError(f"{file}, line {header}: '# @package _global_' must be the first line")
 
 
 def list_options(group: str, config_dir: Path | None = None) -> list[str]:

@@ -12,6 +12,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from wgan_cli.cli.command_line import PATHS
 from wgan_cli.cli.synonyms import suggest_option, suggest_setting
 from wgan_cli.errors import InputError, RunFailedError, UsageError, as_typed, describe_os_error, make_printable, suggest
 from wgan_cli.settings import GROUPS
@@ -96,9 +97,10 @@ def _explain(error: BaseException) -> str:
 
 def _explain_syntax(override: str) -> str:
     key, equals, value = override.partition("=")
-    if match := re.fullmatch(r"\((.*)\)", value):
+    if (match := re.fullmatch(r"\((.*)\)", value)) and key not in PATHS:
         return f"for a list, write {shlex.quote(f'{key}=[{match[1]}]')}"
-    if re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[^=\"'\[\]{}\\\n][^\"'\[\]{}\\\n]*", value):
+    is_text = key in PATHS or re.fullmatch(r"[^=\"'\[\]{}\\\n][^\"'\[\]{}\\\n]*", value)
+    if re.fullmatch(r"[\w.]+", key, re.ASCII) and is_text and equals:
         return f"quote a value with special characters twice: {as_typed(key, value)}"
     return "check its signs, quotes and brackets" if equals else "write it as key=value, such as n_critic=5"
 
