@@ -68,8 +68,8 @@ class Optimizers(NamedTuple):
 def rmsprop(
     generator: nn.Module,
     critic: nn.Module,
-    learning_rate: Rate = 1e-3,
-    critic_learning_rate: Rate | None = 2e-3,
+    learning_rate: Rate = 2e-3,
+    critic_learning_rate: Rate | None = 5e-4,
     alpha: Decay = 0.99,
     eps: Rate = 1e-8,
     max_norm: Rate | None = None,
