@@ -19,20 +19,20 @@ PACKAGE = TESTS.parent / "wgan_cli"
 # Which part may import which, from the top down. ``networks.players`` is the interface of the networks.
 ALLOWED = {
     "": {"build", "cli", "networks.players"},  # in functions, or for types: importing it imports no torch, see below
-    "cli": {"build", "errors", "files", "parameters", "settings", "signals", "threads"},
+    "cli": {"build", "errors", "files", "parameters", "settings", "signals", "limits"},
     "build": {
         "constraints", "data", "devices", "errors", "files", "losses", "networks", "optimizers", "parameters", "run",
         "sampling", "settings", "signals", "training",
     },
     "run": {"data", "errors", "files", "parameters", "sampling", "settings", "signals", "training"},
-    "sampling": {"devices", "errors", "files", "networks.players", "training"},
+    "sampling": {"errors", "files", "limits", "networks.players", "training"},
     "training": {"constraints", "losses", "networks.players"},
     "constraints": {"networks.players", "parameters"},
     "losses": {"parameters"},
-    "data": {"devices", "errors", "files", "networks.players", "parameters", "settings", "threads"},
+    "data": {"devices", "errors", "files", "networks.players", "parameters", "settings", "limits"},
     "networks": {"parameters"},
     "optimizers": {"parameters"},
-    "devices": {"errors", "threads"},
+    "devices": {"errors", "limits"},
     "settings": {"errors", "parameters"},
     "parameters": {"errors"},
     "files": {"errors"},

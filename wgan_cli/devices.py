@@ -1,17 +1,15 @@
 """The device and the precision of a run."""
 
 import os
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from wgan_cli.errors import SettingError
-from wgan_cli.threads import count_cores
+from wgan_cli.limits import count_cores
 
 Precision = Literal["fp32", "bf16"]
 
@@ -57,31 +55,6 @@ def use_deterministic_algorithms(wanted: bool) -> None:
 def autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
     """Return a function that opens a context in which forward passes run in this precision."""
     return partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def measure_free_memory() -> int:
-    """Return the bytes of main memory that this process may still take. The limit of a container counts."""
-    free = sys.maxsize
-    with suppress(OSError, ValueError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    for folder, limit, usage in CGROUPS:
-        with suppress(OSError, ValueError):  # no such file, or no limit ("max")
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-            cached = int(stat["inactive_file"])  # which the system gives back
-            free = min(free, _read_number(folder / limit) - _read_number(folder / usage) + cached)
-    return max(0, free)
-
-
-# The memory limit of this process's group and what the group uses, in version 2 and in version 1.
-CGROUPS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
-)
-
-
-def _read_number(file: Path) -> int:
-    return int(file.read_text(encoding="ascii"))
 
 
 def fits(nbytes: int, device: torch.device) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from typing import NoReturn
 
+from wgan_cli.limits import use_one_thread_if_necessary
 from wgan_cli.signals import STOPPING, Interrupted, catch_signals
-from wgan_cli.threads import use_one_thread_if_necessary
 
 
 def wgan_train() -> NoReturn:

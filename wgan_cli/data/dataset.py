@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wgan_cli.devices import measure_free_memory
 from wgan_cli.errors import InputError
+from wgan_cli.limits import measure_free_memory
 from wgan_cli.parameters import Range
 from wgan_cli.settings import Count
 

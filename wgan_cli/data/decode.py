@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from wgan_cli.data import cache
 from wgan_cli.errors import InputError
-from wgan_cli.threads import can_start, count_cores
+from wgan_cli.limits import can_start, count_cores
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from wgan_cli.devices import measure_free_memory
 from wgan_cli.errors import InputError, SettingError, list_names
 from wgan_cli.files import atomic_write
+from wgan_cli.limits import measure_free_memory
 from wgan_cli.networks.players import Batch, Generator
 from wgan_cli.sampling.draw import (
     CHUNK,
