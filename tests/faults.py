@@ -146,15 +146,16 @@ class FullDisk:
 class LittleMemory:
     """From the given update on, the process gets no more than so many bytes in addition to what it has.
 
-    Freed tensors of 64 KiB or more return to the system at once. By default the allocator keeps such memory, and then
-    an update may need none from the system, however little the limit allows.
+    Freed tensors of 64 KiB or more return to the system at once, and no thread has memory in reserve. By default the
+    allocator keeps such memory, and then an update may need none from the system, however little the limit allows.
     """
 
     count: int
     size: int
 
     def __call__(self) -> None:
-        assert ctypes.CDLL(None).mallopt(-3, 2**16) == 1  # M_MMAP_THRESHOLD of glibc's malloc.h
+        for setting, value in ((-3, 2**16), (-8, 1)):  # M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h
+            assert ctypes.CDLL(None).mallopt(setting, value) == 1
 
         def limit(_: TrainingState) -> None:
             pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -138,7 +138,7 @@ def test_combination(loss: str, constraint: str, generator: str, critic: str) ->
 
 
 def test_nothing_is_left_out() -> None:
-    assert (len(LOSSES), len(CONSTRAINTS)) == (7, 5)
+    assert (len(LOSSES), len(CONSTRAINTS)) == (8, 5)
     assert {generator for generator, _ in PAIRS} == set(GENERATORS)
     assert {critic for _, critic in PAIRS} == set(CRITICS)
     for constraint in CONSTRAINTS:

@@ -137,10 +137,10 @@ def test_a_terminal_without_all_letters(tiny: tuple[str, ...], tmp_path: Path) -
 
 def test_a_loss_beside_a_recipe(tiny: tuple[str, ...], tmp_path: Path) -> None:
     """What stays of the recipe is said, with the words that bring what the loss usually has."""
-    words = [*tiny, "experiment=pytorch_gan_wgan", "dataset=image_folder", "loss=hinge", "dry_run=true"]
+    words = [*tiny, "experiment=labml_wgan", "dataset=image_folder", "loss=wasserstein", "dry_run=true"]
     said = run("wgan-train", *words, cwd=tmp_path).out.splitlines()[0]
     stays, _, usual = said.partition(" of the recipe; usual for this loss: ")
-    assert (stays, usual) == ("constraint=clip optimizer=rmsprop", "constraint=spectral_norm optimizer=adam")
+    assert (stays, usual) == ("constraint=none optimizer=adam", "constraint=clip optimizer=rmsprop")
     assert "usual for" not in run("wgan-train", *words, *usual.split(), cwd=tmp_path).out
 
 

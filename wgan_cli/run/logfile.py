@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wgan_cli.errors import RunFailedError
@@ -56,4 +56,5 @@ def log_to_file(log: logging.Logger, path: Path) -> Iterator[None]:
         raise
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a full disk, which must not hide the error that ends the run
+            handler.close()
