@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data import DATASETS
-from wgan_cli.data.dataset import Dataset, DataSpec, choose_subset, resize_images
-from wgan_cli.errors import SettingError
+from wgan_cli.data.dataset import Dataset, DataSpec, allocate_images, choose_subset, resize_images
+from wgan_cli.errors import InputError, SettingError
 from wgan_cli.parameters import bind
 
 IMAGES = torch.arange(3 * 64, dtype=torch.uint8).view(3, 1, 8, 8)
@@ -30,6 +30,14 @@ def test_a_subset_is_seeded_ascending_and_without_repetition_or_everything() -> 
     assert not torch.equal(chosen, choose_subset(1000, 50, 4))
     for limit in (None, 5, 9):
         assert choose_subset(5, limit, 0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_images_that_leave_no_memory_to_training_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few images are always loaded: they may be the least of what training takes."""
+    monkeypatch.setattr("wgan_cli.data.dataset.measure_free_memory", lambda: 800_000_000)
+    assert allocate_images((300, 1000, 1000)).shape == (300, 1000, 1000)
+    with pytest.raises(InputError, match=r"need 0\.9 GB, and 0\.8 GB of memory are free; lower dataset\.image_size"):
+        allocate_images((301, 1000, 1000))
 
 
 def test_grey_is_repeated_and_color_becomes_luma_and_nothing_is_copied_in_vain() -> None:

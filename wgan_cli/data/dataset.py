@@ -19,6 +19,7 @@ from wgan_cli.settings import Count
 ImageSize = Annotated[int, Range(8, 256)]
 Channels = Literal[1, 3]
 Limit = Count | None
+FOR_TRAINING = 600_000_000  # bytes that are kept free for training if there are many images
 SAMPLES = ((torch.uint8, 4), (torch.float32, 2))  # type and number of dimensions of images and of points
 
 
@@ -121,12 +122,13 @@ def allocate_images(shape: tuple[int, ...]) -> Tensor:
     """Return an empty uint8 tensor.
 
     Raises:
-        InputError: If there is not enough memory for it.
+        InputError: If there is not enough memory for it and for training.
     """
     size, free = math.prod(shape), measure_free_memory()
-    if size > free:
+    needed = size + (FOR_TRAINING if size > FOR_TRAINING / 2 else 0)
+    if needed > free:
         raise InputError(
-            f"the images take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free; "
+            f"the images and training need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free; "
             "lower dataset.image_size, or set dataset.limit"
         )
     return torch.empty(shape, dtype=torch.uint8)
