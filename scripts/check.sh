@@ -7,4 +7,4 @@ scripts/install.sh '.[dev]'
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest --numprocesses auto --dist loadfile "$@"
+.venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"
