@@ -1,6 +1,5 @@
 """The commands from Python, and parts of a user's own."""
 
-import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +25,7 @@ LOSSES["mine"] = Mine
 @pytest.fixture(autouse=True)
 def _keep_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    log = logging.getLogger("wgan_cli")
-    before = log.handlers, log.propagate
     yield
-    log.handlers, log.propagate = before
     LOSSES.pop("mine", None)
 
 
