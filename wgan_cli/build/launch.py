@@ -24,6 +24,7 @@ from wgan_cli.signals import heed_signals
 log = logging.getLogger("wgan_cli")
 
 
+@keep_messages(log)
 def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: Path, root: Path, is_job: bool) -> Path:
     """Train the run that the settings describe, or the rest of an earlier run; return its folder.
 
@@ -41,11 +42,6 @@ def launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: P
         SystemExit: If a signal stops it, with 128 + the signal's number.
     """
     import_plugins(settings.plugins)
-    with keep_messages(log):
-        return _launch(settings, words, keys, out, root, is_job)
-
-
-def _launch(settings: Settings, words: Sequence[str], keys: Sequence[str], out: Path, root: Path, is_job: bool) -> Path:
     if settings.resume is None:
         return start(settings, RunFolder(out), words, None if is_job else root)
     if settings.resume != "auto":

@@ -5,12 +5,9 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from wgan_cli.build.players import can_know_classes
-from wgan_cli.build.plugins import SUPPLIED
+from wgan_cli.build.plugins import PARTS, SUPPLIED
 from wgan_cli.constraints import CONSTRAINTS, Clip
-from wgan_cli.data import DATASETS
 from wgan_cli.errors import SettingError
-from wgan_cli.networks import CRITICS, GENERATORS
-from wgan_cli.optimizers import OPTIMIZERS
 from wgan_cli.parameters import bind, check_settings, choose
 from wgan_cli.run.cadence import Cadence
 from wgan_cli.settings import EPOCHS, DatasetUse, Settings
@@ -48,16 +45,14 @@ def check_parts(settings: Settings) -> None:
         SettingError: If a setting cannot be used.
     """
     own, use = split_dataset_settings(settings.dataset)
-    check_settings(choose(DATASETS, own, "dataset"), own, "dataset")
-    for key, part in (
-        ("generator", choose(GENERATORS, settings.generator, "generator")),
-        ("critic", choose(CRITICS, settings.critic, "critic")),
-    ):
+    check_settings(choose(PARTS["dataset"], own, "dataset"), own, "dataset")
+    for key in ("generator", "critic"):
         network = getattr(settings, key)
+        part = choose(PARTS[key], network, key)
         check_settings(part, network, key, SUPPLIED[key])
         if use.conditional and not can_know_classes(part):
             raise SettingError("dataset.conditional", True, f"{key}={network['name']} does not support classes")
-    optimizer = choose(OPTIMIZERS, settings.optimizer, "optimizer")
+    optimizer = choose(PARTS["optimizer"], settings.optimizer, "optimizer")
     check_settings(optimizer, settings.optimizer, "optimizer", SUPPLIED["optimizer"])
     if (warmup := settings.critic_warmup) is not None and not warmup.steps and warmup.every is None:
         raise SettingError("critic_warmup", asdict(warmup), "has no effect without steps or every")

@@ -36,8 +36,7 @@ def image_folder(
     """Load every image in a folder and its sub-folders, in a seeded random order.
 
     If every image is in one of two or more sub-folders, these are the classes. They are numbered from 0 in the sorted
-    order of their names, as in torchvision's ``ImageFolder``. A class keeps its number even if none of its images is
-    readable or within the limit.
+    order of their names, as in torchvision's ``ImageFolder``. A limit or unreadable images do not change the numbers.
 
     Sub-folders called train and test (or val) are not classes but the two parts, and may contain the classes.
 

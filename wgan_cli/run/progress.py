@@ -15,7 +15,7 @@ RATE_AND_TIME = 36  # columns for the percentage, the rate and the time that is 
 
 
 def open_bar(cadence: Cadence, batch_size: int, position: Position) -> "tqdm[Any]":
-    """Return a progress bar that counts images. It is disabled where there is no terminal and no notebook."""
+    """Return a progress bar that counts images. It shows nothing outside a terminal or a notebook."""
     updates = cadence.total_updates
     share = "" if updates is None else "  {percentage:.0f}%"
     time = "{elapsed}" if updates is None else "{remaining} left"

@@ -41,7 +41,7 @@ class Table:
 
 
 def read_last_row(path: Path) -> dict[str, float]:
-    """Return the last row of a table, without empty fields; nothing if there is no row or no table."""
+    """Return the last row of a table without its empty fields, or an empty dict if there is none."""
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     except FileNotFoundError:
